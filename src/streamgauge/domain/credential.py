@@ -1,0 +1,73 @@
+"""Credentials: secret keys, meter event sessions, and whom a request turned out to come from."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from enum import StrEnum
+
+from streamgauge.domain.account import Tenant
+
+SECRET_KEY_LENGTH_MIN = 12
+SECRET_KEY_PREFIXES = {"sk_test_": False, "sk_live_": True}
+SESSION_TOKEN_PREFIX = "mest_"
+
+
+class CredentialKind(StrEnum):
+    SECRET_KEY = "secret_key"
+    SESSION_TOKEN = "session_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKey:
+    """A secret key as it is stored: never the secret, only its hash and its last characters to know it by."""
+
+    id: str
+    tenant: Tenant
+    secret_hash: str
+    hint: str
+    created_ms: int
+    revoked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterEventSession:
+    """The short-lived credential for the stream, as it is stored. It dies with the key that opened it."""
+
+    id: str
+    tenant: Tenant
+    key_id: str
+    token_hash: str
+    created_ms: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a request comes from: a tenant, by which key, and through which session if any."""
+
+    tenant: Tenant
+    key_id: str
+    session_id: str | None = None
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-256 as hex. Our secrets carry at least 128 random bits, so a slow password hash would add nothing."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def same_hash(left: str, right: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(left, right)
+
+
+def livemode_of_secret(secret: str) -> bool | None:
+    """The mode that a secret key's prefix names; None when it is not a well-formed secret key.
+
+    The official command line takes keys of at least 12 characters in three `_`-separated parts.
+    """
+    if len(secret) < SECRET_KEY_LENGTH_MIN or not secret.isascii() or not secret.isprintable():
+        return None
+    for prefix, livemode in SECRET_KEY_PREFIXES.items():
+        if secret.startswith(prefix) and len(secret) > len(prefix):
+            return livemode
+    return None

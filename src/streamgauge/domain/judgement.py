@@ -1,0 +1,150 @@
+"""Judging events: what each one found when it was received, and whether its value can be counted.
+
+Everything here works on whole columns; loops run over records, event names and distinct customers, never over events.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from streamgauge.domain.catalogue import NEVER_ENDS_MS, Catalogue
+from streamgauge.domain.decimals import VALUE_TYPE, parse_values
+from streamgauge.domain.event_block import ReceivedEvents
+from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
+from streamgauge.domain.meter import Formula, Meter, resolve
+from streamgauge.domain.meter_event import TIMESTAMP_FUTURE_MAX_MS, TIMESTAMP_PAST_MAX_MS
+
+NO_METER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One entry per event. `code` is a number of `fate.REJECTION_CODES`; 0: it counts, if it is no duplicate.
+
+    `meter` indexes `meters` (NO_METER: none). `customer` and `value` are null where they could not be read;
+    an event of a `count` meter has the value 1.
+    """
+
+    meters: tuple[Meter, ...]
+    meter: NDArray[np.int32]
+    customer: pa.StringArray
+    value: pa.Decimal128Array
+    code: NDArray[np.uint8]
+
+
+def judge(events: ReceivedEvents, catalogue: Catalogue) -> Judgement:
+    """A pure function of the events and of the catalogue as it stood when each of them was received."""
+    meters, meter, code = _resolve_meters(events, catalogue)
+    _judge_timestamps(events, code)
+    customer = _payload_values(events, meter, [each.customer_key for each in meters])
+    _judge_customers(events, catalogue, customer, code)
+    value = _judge_values(events, meters, meter, code)
+    return Judgement(meters, meter, customer, value, code)
+
+
+def _resolve_meters(
+    events: ReceivedEvents, catalogue: Catalogue
+) -> tuple[tuple[Meter, ...], NDArray[np.int32], NDArray[np.uint8]]:
+    names = events.event_name.dictionary_encode()
+    # One number for each (tenant, event name) pair: few, however many events there are.
+    pair = events.tenant.astype(np.int64) * len(names.dictionary) + names.indices.to_numpy()
+    pairs, pair = _distinct(pair, len(events.tenants) * len(names.dictionary))
+    meters: dict[str, int] = {}
+    found: list[Meter] = []
+    # (pair, record) -> meter and code: an event's record says when it was received.
+    meter_at = np.full((len(pairs), len(events.records_at_ms)), NO_METER, np.int32)
+    code_at = np.full(meter_at.shape, CODE_NUMBER[RejectionCode.NO_METER], np.uint8)
+    for row, number in enumerate(pairs):
+        tenant, name = divmod(int(number), len(names.dictionary))
+        named = catalogue.meters_named(events.tenants[tenant], names.dictionary[name].as_py())
+        if not named:
+            continue
+        for column, at_ms in enumerate(events.records_at_ms):
+            hit = resolve(named, int(at_ms))
+            if hit.meter is None:
+                continue
+            if hit.meter.id not in meters:
+                meters[hit.meter.id] = len(found)
+                found.append(hit.meter)
+            meter_at[row, column] = meters[hit.meter.id]
+            code_at[row, column] = CODE_NUMBER[RejectionCode.ARCHIVED_METER] if hit.archived else NO_REJECTION
+    return tuple(found), meter_at[pair, events.record], code_at[pair, events.record]
+
+
+def _judge_timestamps(events: ReceivedEvents, code: NDArray[np.uint8]) -> None:
+    age_ms = events.received_at_ms - events.timestamp_ms
+    _reject(code, age_ms > TIMESTAMP_PAST_MAX_MS, RejectionCode.TIMESTAMP_TOO_FAR_IN_PAST)
+    _reject(code, age_ms < -TIMESTAMP_FUTURE_MAX_MS, RejectionCode.TIMESTAMP_IN_FUTURE)
+
+
+def _judge_customers(
+    events: ReceivedEvents, catalogue: Catalogue, customer: pa.StringArray, code: NDArray[np.uint8]
+) -> None:
+    encoded = customer.dictionary_encode()
+    ids: list[str] = encoded.dictionary.to_pylist()
+    missing = len(ids)
+    at = encoded.indices.fill_null(missing).to_numpy().astype(np.int64)
+    # An empty string names nobody.
+    blank = np.array([*(not each for each in ids), True])
+    _reject(code, blank[at], RejectionCode.NO_CUSTOMER_DEFINED)
+
+    width = missing + 1
+    pairs, pair = _distinct(events.tenant.astype(np.int64) * width + at, len(events.tenants) * width)
+    begins = np.full(len(pairs), NEVER_ENDS_MS, np.int64)
+    ends = np.zeros(len(pairs), np.int64)
+    for number, tenant in enumerate(events.tenants):
+        rows = np.flatnonzero((pairs // width == number) & (pairs % width != missing))
+        bounds = catalogue.customer_bounds(tenant, [ids[each] for each in pairs[rows] % width])
+        if bounds:
+            begins[rows], ends[rows] = np.array(bounds, np.int64).T
+    received_at_ms = events.received_at_ms
+    known = (begins[pair] <= received_at_ms) & (received_at_ms < ends[pair])
+    _reject(code, ~known, RejectionCode.CUSTOMER_NOT_FOUND)
+
+
+def _judge_values(
+    events: ReceivedEvents, meters: tuple[Meter, ...], meter: NDArray[np.int32], code: NDArray[np.uint8]
+) -> pa.Decimal128Array:
+    texts = _payload_values(events, meter, [each.value_key for each in meters])
+    values, value_code = parse_values(texts)
+    counts = np.array([*(each.formula is Formula.COUNT for each in meters), False])[meter]
+    judged = (code == NO_REJECTION) & ~counts
+    code[judged] = value_code[judged]
+    return pc.if_else(pa.array(counts), pa.scalar(1).cast(VALUE_TYPE), values)
+
+
+def _payload_values(events: ReceivedEvents, meter: NDArray[np.int32], key_of_meter: list[str]) -> pa.StringArray:
+    """For each event the payload's value under its meter's key; null where there is no meter or no such key."""
+    at = np.full(len(events), -1, np.int64)
+    keys, values = events.payload.keys, events.payload.items
+    starts = events.payload.offsets.to_numpy().astype(np.int64)
+    row_of_entry = np.repeat(np.arange(len(events)), np.diff(starts))
+    for key in set(key_of_meter):
+        # A key of a payload is there once: it was a JSON object.
+        entries = np.flatnonzero(pc.equal(keys, key).to_numpy(zero_copy_only=False))
+        entry_of_row = np.full(len(events), -1, np.int64)
+        entry_of_row[row_of_entry[entries]] = entries
+        wanted = np.array([*(each == key for each in key_of_meter), False])[meter]
+        at[wanted] = entry_of_row[wanted]
+    return values.take(pa.array(at, mask=at < 0))
+
+
+def _reject(code: NDArray[np.uint8], where: NDArray[np.bool_], why: RejectionCode) -> None:
+    """The first code that was given stands."""
+    code[where & (code == NO_REJECTION)] = CODE_NUMBER[why]
+
+
+def _distinct(numbers: NDArray[np.int64], below: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct numbers in order, and each number's place among them. All are in [0, below)."""
+    if below > 4 * len(numbers) + 1024:  # a table as long as `below` would cost more than sorting
+        distinct, places = np.unique(numbers, return_inverse=True)
+        return distinct, places
+    present = np.zeros(below, np.bool_)
+    present[numbers] = True
+    distinct = np.flatnonzero(present)
+    place = np.zeros(below, np.int64)
+    place[distinct] = np.arange(len(distinct))
+    return distinct, place[numbers]

@@ -1,0 +1,1 @@
+"""What tests of several kinds share: clocks that stand still, events from a seed, a real server."""

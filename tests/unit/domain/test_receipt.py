@@ -1,0 +1,87 @@
+"""Receipts: of all events with one identifier, which one is told of, and what is told."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from streamgauge.domain.fate import Fate
+from streamgauge.domain.receipt import StoredEvent, receipt_of
+
+BASE = StoredEvent(
+    identifier="a",
+    event_name="calls",
+    status=Fate.COUNTED,
+    code="",
+    meter="mtr_1",
+    customer="cus_1",
+    value=Decimal("2.5"),
+    timestamp_ms=1_000,
+    timestamp_given=True,
+    received_at_ms=2_000,
+    log_offset=0,
+    payload={"stripe_customer_id": "cus_1", "value": "2.5"},
+)
+DUPLICATE = replace(BASE, status=Fate.DUPLICATE, value=Decimal(0), received_at_ms=3_000, log_offset=1)
+REJECTED = replace(BASE, status=Fate.REJECTED, code="no_meter", meter="", value=Decimal(0), log_offset=2)
+PENDING = replace(BASE, status=Fate.PENDING, meter="", customer="", value=None, log_offset=3)
+
+
+def test_a_counted_event_tells_everything_that_was_settled() -> None:
+    receipt = receipt_of([BASE])
+    assert (receipt.identifier, receipt.event_name, receipt.status) == ("a", "calls", Fate.COUNTED)
+    assert (receipt.code, receipt.meter, receipt.customer, receipt.value) == (None, "mtr_1", "cus_1", Decimal("2.5"))
+    assert (receipt.timestamp_ms, receipt.received_at_ms) == (1_000, 2_000)
+    assert (receipt.repeats, receipt.conflicting_repeats) == (0, 0)
+
+
+def test_what_is_not_known_is_none_not_empty() -> None:
+    receipt = receipt_of([replace(REJECTED, customer="")])
+    assert (receipt.code, receipt.meter, receipt.customer, receipt.value) == ("no_meter", None, None, None)
+    receipt = receipt_of([PENDING])
+    assert (receipt.status, receipt.code, receipt.meter, receipt.value) == (Fate.PENDING, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("events", "told", "repeats"),
+    [
+        ([BASE, DUPLICATE], BASE, 1),
+        ([BASE, DUPLICATE, DUPLICATE, PENDING], BASE, 2),
+        ([REJECTED, BASE, DUPLICATE], BASE, 1),  # corrected and sent again
+        ([REJECTED, replace(REJECTED, code="archived_meter")], replace(REJECTED, code="archived_meter"), 0),
+        ([REJECTED, PENDING], REJECTED, 0),
+        ([PENDING, replace(PENDING, received_at_ms=9_000)], PENDING, 0),
+        ([BASE, replace(BASE, received_at_ms=7_000)], replace(BASE, received_at_ms=7_000), 0),  # a window later
+        ([DUPLICATE], DUPLICATE, 1),  # what it repeats is gone
+    ],
+)
+def test_the_event_that_counted_last_is_told_of_else_the_newest_that_was_judged_else_the_first_that_waits(
+    events: list[StoredEvent], told: StoredEvent, repeats: int
+) -> None:
+    receipt = receipt_of(events)
+    assert (receipt.status, receipt.received_at_ms) == (told.status, told.received_at_ms)
+    assert receipt.code == (told.code or None)
+    assert receipt.repeats == repeats
+
+
+@pytest.mark.parametrize(
+    ("repeat", "conflicts"),
+    [
+        (DUPLICATE, 0),
+        (replace(DUPLICATE, payload={"value": "2.5", "stripe_customer_id": "cus_1"}), 0),  # another order
+        (replace(DUPLICATE, payload={"value": "2.50", "stripe_customer_id": "cus_1"}), 1),
+        (replace(DUPLICATE, payload={}), 1),
+        (replace(DUPLICATE, event_name="other"), 1),
+        (replace(DUPLICATE, timestamp_ms=1_001), 1),
+        (replace(DUPLICATE, timestamp_given=False), 1),
+    ],
+)
+def test_a_repeat_with_other_content_is_flagged(repeat: StoredEvent, conflicts: int) -> None:
+    receipt = receipt_of([BASE, repeat, DUPLICATE])
+    assert (receipt.repeats, receipt.conflicting_repeats) == (2, conflicts)
+
+
+def test_a_repeat_without_a_timestamp_conflicts_with_none_whenever_it_was_received() -> None:
+    first = replace(BASE, timestamp_given=False, timestamp_ms=2_000)
+    again = replace(DUPLICATE, timestamp_given=False, timestamp_ms=3_000)
+    assert receipt_of([first, again]).conflicting_repeats == 0
