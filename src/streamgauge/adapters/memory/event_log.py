@@ -1,0 +1,91 @@
+"""`EventLog` and `Progress` in memory: the contracts without a disk."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.errors import Corrupt
+from streamgauge.engine.ports.clock import Clock
+from streamgauge.engine.ports.event_log import LogRecord
+from streamgauge.engine.ports.progress import Checkpoint, Intent
+
+
+class MemoryEventLog:
+    partition: Final = 0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._records: list[LogRecord] = []
+        self._last_stamp_ms = 0
+        self._accepted: dict[Tenant, int] = {}
+
+    def append(self, block: bytes, events: Mapping[Tenant, int]) -> LogRecord:
+        with self._lock:
+            self._last_stamp_ms = max(self._clock.now_ms(), self._last_stamp_ms + 1)
+            first_offset = self._end()
+            record = LogRecord(first_offset, first_offset + sum(events.values()), self._last_stamp_ms, block)
+            self._records.append(record)
+            for tenant, count in events.items():
+                self._accepted[tenant] = self._accepted.get(tenant, 0) + count
+            return record
+
+    def stamp(self, at_least_ms: int) -> int:
+        with self._lock:
+            self._last_stamp_ms = max(at_least_ms, self._last_stamp_ms + 1)
+            return self._last_stamp_ms
+
+    def read(self, offset: int, *, events_max: int) -> Sequence[LogRecord]:
+        with self._lock:
+            following = [record for record in self._records if record.first_offset >= offset]
+            if (following[0].first_offset if following else self._end()) != offset:
+                raise Corrupt(f"event log, offset {offset}: no record begins there")
+            return [
+                record
+                for number, record in enumerate(following)
+                if number == 0 or record.next_offset - offset <= events_max
+            ]
+
+    def end_offset(self) -> int:
+        with self._lock:
+            return self._end()
+
+    def accepted(self) -> Mapping[Tenant, int]:
+        with self._lock:
+            return dict(self._accepted)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _end(self) -> int:
+        return self._records[-1].next_offset if self._records else 0
+
+
+class MemoryProgress:
+    def __init__(self) -> None:
+        self._checkpoint = Checkpoint()
+        self._intent: Intent | None = None
+        self._applied: dict[Tenant, int] = {}
+
+    def checkpoint(self) -> Checkpoint:
+        return self._checkpoint
+
+    def intent(self) -> Intent | None:
+        return self._intent
+
+    def intend(self, intent: Intent) -> None:
+        if intent.first_offset != self._checkpoint.next_offset:
+            raise Corrupt(f"intent {intent.token} does not begin at the checkpoint {self._checkpoint.next_offset}")
+        self._intent = intent
+
+    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, int]) -> None:
+        self._checkpoint, self._intent = checkpoint, None
+        for tenant, count in applied.items():
+            self._applied[tenant] = self._applied.get(tenant, 0) + count
+
+    def applied(self) -> Mapping[Tenant, int]:
+        return dict(self._applied)
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,132 @@
+"""`UsageStore` as a list of events: summaries straight from the definition of each formula, without rollups."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Context, Decimal, localcontext
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.fate import Fate
+from streamgauge.domain.meter import Formula
+from streamgauge.domain.payload_text import payload_of
+from streamgauge.domain.receipt import StoredEvent
+from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.domain.summary import WINDOW_S, Range
+from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
+
+_EXACT: Final = Context(prec=100)  # the default of 28 digits would round
+
+
+class MemoryUsageStore:
+    def __init__(self) -> None:
+        self._tokens: set[str] = set()
+        self._events: dict[Tenant, list[tuple[int, StoredEvent]]] = defaultdict(list)
+
+    def insert(self, events: SettledEvents, token: str) -> None:
+        if token in self._tokens:
+            return
+        self._tokens.add(token)
+        for row in events.table.to_pylist():
+            tenant = Tenant(row["account"], row["livemode"])
+            self._events[tenant].append((row["identifier_hash"], _stored(row)))
+
+    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
+        wanted = set(hashes.tolist())
+        return [
+            Claim(tenant, event.identifier, event.received_at_ms)
+            for tenant, identifier_hash, event in self._counted(since_ms)
+            if identifier_hash in wanted and event.log_offset < below_offset
+        ]
+
+    def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
+        found = sorted((event.received_at_ms, number) for _, number, event in self._counted(since_ms))
+        if found:
+            yield np.array([number for _, number in found], np.uint64), found[-1][0]
+
+    def count_events(self) -> int:
+        return sum(map(len, self._events.values()))
+
+    def count_claimed(self, *, since_ms: int) -> int:
+        return len(self._counted(since_ms))
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        windows: dict[Range, list[StoredEvent]] = defaultdict(list)
+        for event in self._that_count(query):
+            if query.range.start_s * 1000 <= event.timestamp_ms < query.range.end_s * 1000:
+                windows[_window_of(event, query)].append(event)
+        totals = [WindowTotal(window, _formula(query, events)) for window, events in windows.items()]
+        before, after = query.start_s_before, query.start_s_after
+        totals = [
+            total
+            for total in totals
+            if (before is None or total.window.start_s < before) and (after is None or total.window.start_s > after)
+        ]
+        totals.sort(key=lambda total: total.window.start_s, reverse=query.start_s_after is None)
+        return sorted(totals[: query.limit], key=lambda total: total.window.start_s, reverse=True)
+
+    def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
+        events = [event for _, event in self._events[tenant] if event.identifier == identifier]
+        return sorted(events, key=lambda event: event.log_offset)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _counted(self, since_ms: int) -> list[tuple[Tenant, int, StoredEvent]]:
+        return [
+            (tenant, identifier_hash, event)
+            for tenant, events in self._events.items()
+            for identifier_hash, event in events
+            if event.status is Fate.COUNTED and event.received_at_ms >= since_ms
+        ]
+
+    def _that_count(self, query: SummaryQuery) -> Iterable[StoredEvent]:
+        events = [
+            event
+            for _, event in self._events[query.meter.tenant]
+            if event.status is Fate.COUNTED and event.meter == query.meter.id and event.customer == query.customer_id
+        ]
+        if query.meter.event_time_window is None:
+            return events
+        step_ms = WINDOW_S[query.meter.event_time_window] * 1000
+        # Later in the log replaces earlier: what is left is the event that was received last.
+        kept = {event.timestamp_ms // step_ms: event for event in sorted(events, key=lambda each: each.log_offset)}
+        return kept.values()
+
+
+def _window_of(event: StoredEvent, query: SummaryQuery) -> Range:
+    if query.grouping is None:
+        return query.range
+    step_s = WINDOW_S[query.grouping]
+    start_s = event.timestamp_ms // 1000 // step_s * step_s
+    return Range(start_s, start_s + step_s)
+
+
+def _formula(query: SummaryQuery, events: Sequence[StoredEvent]) -> Decimal:
+    match query.meter.formula:
+        case Formula.COUNT:
+            return Decimal(len(events))
+        case Formula.SUM:
+            with localcontext(_EXACT):
+                return sum((event.value or Decimal(0) for event in events), Decimal(0))
+        case Formula.LAST:
+            return max(events, key=lambda each: (each.timestamp_ms, each.log_offset)).value or Decimal(0)
+
+
+def _stored(row: dict[str, Any]) -> StoredEvent:
+    return StoredEvent(
+        identifier=row["identifier"],
+        event_name=row["event_name"],
+        status=Fate(row["status"]),
+        code=row["code"],
+        meter=row["meter"],
+        customer=row["customer"],
+        value=row["value"],
+        timestamp_ms=round(row["timestamp"].timestamp() * 1000),
+        timestamp_given=row["timestamp_given"],
+        received_at_ms=round(row["received_at"].timestamp() * 1000),
+        log_offset=row["log_offset"],
+        payload=payload_of(row["payload"]),
+    )

@@ -1,0 +1,128 @@
+"""The data folder: its layout, its format, and the lock that keeps a second server out."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Final
+
+from streamgauge import __version__
+from streamgauge.domain.errors import StartRefused
+
+FORMAT: Final = 1
+
+_FORMAT_FILE: Final = "format.json"
+_LOCK_FILE: Final = "lock"
+_TOLERATED: Final = {_LOCK_FILE, "format.new", "lost+found"}
+# What fits into the address of a Unix socket on all systems we run on.
+_SOCKET_PATH_BYTES_MAX: Final = 100
+
+
+class DataFolder:
+    """A folder that only its owner can read, made on first use.
+
+    Raises StartRefused, saying what to do, when the path is not such a folder, not writable, of a newer format,
+    or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._lock: int | None = None
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_format()
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise StartRefused(f"{path}: cannot be used as a data folder: {error.strerror}") from error
+        except OSError as error:
+            raise StartRefused(f"{path}: cannot be prepared as a data folder: {error}") from error
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control.db"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.db"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.db"
+
+    @property
+    def store(self) -> Path:
+        return self.path / "store"
+
+    @property
+    def scratch(self) -> Path:
+        """For files that need not outlive the process; emptied by `lock`."""
+        return self.path / "tmp"
+
+    @property
+    def engine_socket(self) -> str:
+        """Where the engine listens for its edges. A path that is too long for a socket is given relative."""
+        path = str(self.path / "engine.sock")
+        return path if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX else os.path.relpath(path)
+
+    def lock(self) -> None:
+        """Hold the folder until the process and all that inherit the lock have ended, however they end."""
+        path = self.path / _LOCK_FILE
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StartRefused(f"{self.path}: is not writable: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+            os.close(descriptor)
+            raise StartRefused(f"{self.path}: is in use by {holder}; stop it, or choose another --data-dir") from error
+        os.set_inheritable(descriptor, True)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._lock = descriptor
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def lock_descriptor(self) -> int:
+        if self._lock is None:
+            raise AssertionError("the folder is not locked")
+        return self._lock
+
+    def _check_format(self) -> None:
+        path = self.path / _FORMAT_FILE
+        if not path.exists():
+            strangers = sorted(each.name for each in self.path.iterdir() if each.name not in _TOLERATED)
+            if strangers:
+                raise StartRefused(
+                    f"{self.path}: is not empty and not a Streamgauge data folder (it has {strangers[0]!r}); "
+                    "choose another --data-dir"
+                )
+            _write_durably(path, json.dumps({"format": FORMAT, "written_by": __version__}) + "\n")
+            return
+        try:
+            found = json.loads(path.read_text())["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StartRefused(f"{path}: is damaged: {error!r}; restore it from a backup") from error
+        if not isinstance(found, int) or found > FORMAT:
+            raise StartRefused(
+                f"{self.path}: has format {found}, and this program ({__version__}) knows up to {FORMAT}; "
+                "start the version that wrote it, or a newer one"
+            )
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write beside it, sync, rename, sync the folder: at no moment is there half a file."""
+    draft = path.with_suffix(".new")
+    with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""What the service does: ingest, apply, query. It knows the world only through `ports/`."""

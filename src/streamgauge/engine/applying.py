@@ -1,0 +1,82 @@
+"""The thread that keeps applying, and what the rest of the service may know about it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from streamgauge.domain.errors import Corrupt, Overloaded, StreamgaugeError, Unavailable
+from streamgauge.engine.apply import Applier
+
+logger = logging.getLogger(__name__)
+
+# How often an idle server looks for new records: part of the time until an event is visible.
+_IDLE_SECONDS: Final = 0.01
+_RETRY_SECONDS: Final = 1.0
+
+
+class Applying:
+    """Repeats `Applier.run_once` in a thread of its own, after `prepare` once: events are accepted meanwhile.
+
+    Under load steps begin at least `interval_seconds` apart, so that they are large and few; after a pause the next
+    one begins at once. What passes with time is tried again. A corrupt record stops applying for good: it is logged
+    with its place and stays in `failure`. For anything else `on_fatal` is called: the process should end.
+    """
+
+    def __init__(
+        self,
+        applier: Applier,
+        *,
+        prepare: Callable[[], None],
+        interval_seconds: float,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._applier = applier
+        self._prepare = prepare
+        self._interval_seconds = interval_seconds
+        self._on_fatal = on_fatal
+        self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self._thread = threading.Thread(target=self._run, name="apply", daemon=True)
+        self.failure: StreamgaugeError | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, drain_seconds: float) -> None:
+        """Apply what is in the log, for at most `drain_seconds` (and to the end of a step under way), then stop."""
+        self._deadline = time.monotonic() + drain_seconds
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._prepare()
+            while time.monotonic() < self._deadline and self._step():
+                pass
+        except Corrupt as error:
+            self.failure = error
+            logger.critical("applying stopped: %s", error)
+        except BaseException as error:
+            logger.critical("applying failed", exc_info=True)
+            self._on_fatal(error)
+            raise
+
+    def _step(self) -> bool:
+        """Apply once and wait as long as is due; False when there is nothing more to do."""
+        began = time.monotonic()
+        try:
+            applied = self._applier.run_once()
+        except (Overloaded, Unavailable) as error:
+            if self.failure is None:
+                logger.error("applying waits: %s", error)
+            self.failure = error
+            return not self._stopping.wait(_RETRY_SECONDS)
+        self.failure = None
+        if self._stopping.is_set():
+            return applied > 0
+        due = self._interval_seconds - (time.monotonic() - began) if applied else _IDLE_SECONDS
+        if due > 0:
+            self._stopping.wait(due)
+        return True

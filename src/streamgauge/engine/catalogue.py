@@ -1,0 +1,62 @@
+"""The catalogue as the applier sees it: in memory, changed together with the control store."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.customer import Customer
+from streamgauge.domain.meter import Meter
+from streamgauge.engine.ports.clock import Clock
+from streamgauge.engine.ports.control_store import ControlStore
+from streamgauge.engine.ports.event_log import EventLog
+
+
+class CatalogueChange:
+    """One change under way. `at_ms` is what it is valid from; what is put here is seen once the change is complete."""
+
+    def __init__(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+        self.meters: list[Meter] = []
+        self.customers: list[Customer] = []
+
+    def put_meter(self, meter: Meter) -> None:
+        self.meters.append(meter)
+
+    def put_customer(self, customer: Customer) -> None:
+        self.customers.append(customer)
+
+
+class CatalogueKeeper:
+    """Keeps the order between changes of the catalogue and records of the log.
+
+    A change is stamped by the log and committed under one lock. The applier passes through the same lock after it
+    has read its records: whatever is valid from before those records is then in memory, and whatever comes later is
+    stamped later. So what an event finds depends on its `received_at` alone, and a rebuild finds the same.
+    """
+
+    def __init__(self, store: ControlStore, log: EventLog, clock: Clock, *, accept_unknown_customers: bool) -> None:
+        self._log = log
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._catalogue = Catalogue(accept_unknown_customers=accept_unknown_customers)
+        for meter in store.all_meters():
+            self._catalogue.put_meter(meter)
+        for customer in store.all_customers():
+            self._catalogue.put_customer(customer)
+
+    @contextmanager
+    def change(self) -> Iterator[CatalogueChange]:
+        """Commit to the control store inside the block; leaving it by an exception changes nothing in memory."""
+        with self._lock:
+            change = CatalogueChange(self._log.stamp(self._clock.now_ms()))
+            yield change
+            for meter in change.meters:
+                self._catalogue.put_meter(meter)
+            for customer in change.customers:
+                self._catalogue.put_customer(customer)
+
+    def settled(self) -> Catalogue:
+        """The catalogue, with every change in it that was stamped before now."""
+        with self._lock:
+            return self._catalogue

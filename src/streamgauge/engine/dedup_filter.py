@@ -1,0 +1,114 @@
+"""A filter in front of the exact look-up: it says which identifiers were certainly never counted.
+
+A split-block Bloom filter (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007; the form
+that Parquet uses): each hash sets one bit in each of the 8 words of one 32-byte block, so a test touches one line of
+the cache.
+"""
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+BITS_PER_HASH: Final = 16
+SEGMENT_HASHES_MIN: Final = 2**20
+SEGMENT_HASHES_MAX: Final = 2**24
+
+_WORDS: Final = 8
+_WORD_BITS: Final = 32
+_HASHES_PER_BLOCK: Final = _WORDS * _WORD_BITS // BITS_PER_HASH
+_SALTS: Final = np.array(
+    [0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31], np.uint32
+)
+# A part at a time, so that what is worked on stays in the processor's cache.
+_PART: Final = 8_192
+
+
+class Segment:
+    """A filter for up to `capacity` hashes. `last_ms` is when the latest claim in it was received."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.count = 0
+        self.last_ms = 0
+        self._blocks = np.zeros((max(capacity // _HASHES_PER_BLOCK, 1), _WORDS), np.uint32)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._blocks.nbytes
+
+    def add(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
+        """`hashes` ascending: then those of one block stand together and can be joined before they are written."""
+        for start in range(0, len(hashes), _PART):
+            part = hashes[start : start + _PART]
+            block = self._block_of(part)
+            starts = np.flatnonzero(np.append(True, block[1:] != block[:-1]))
+            self._blocks[block[starts]] |= np.bitwise_or.reduceat(_bits_of(part), starts, axis=0)
+        self.count += len(hashes)
+        self.last_ms = max(self.last_ms, last_ms)
+
+    def may_contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        answer = np.empty(len(hashes), np.bool_)
+        for start in range(0, len(hashes), _PART):
+            part = hashes[start : start + _PART]
+            bits = _bits_of(part)
+            answer[start : start + _PART] = ((self._blocks[self._block_of(part)] & bits) == bits).all(axis=1)
+        return answer
+
+    def _block_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """By the upper half, so that ascending hashes have ascending blocks."""
+        return (((hashes >> np.uint64(32)) * np.uint64(len(self._blocks))) >> np.uint64(32)).astype(np.int64)
+
+
+def _bits_of(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """(hashes, 8): one bit for each word of the block, from the lower half."""
+    low = hashes.astype(np.uint32)
+    return np.uint32(1) << ((low[:, None] * _SALTS) >> np.uint32(_WORD_BITS - 5))
+
+
+class DedupFilter:
+    """Segments in the order in which they were filled, each up to twice as large as the one before.
+
+    A segment is dropped when its last claim has left the deduplication window. Memory is 2 bytes per hash plus
+    the unfilled part of the newest segment.
+    """
+
+    def __init__(self, expected: int = 0) -> None:
+        """`expected` hashes will be added at once: one segment for them is faster to ask than many small ones."""
+        self._segments: deque[Segment] = deque()
+        self._first_capacity = min(max(expected, SEGMENT_HASHES_MIN), SEGMENT_HASHES_MAX)
+
+    @property
+    def count(self) -> int:
+        return sum(segment.count for segment in self._segments)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(segment.size_bytes for segment in self._segments)
+
+    def may_contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """False: certainly not added and still in the window. True: look it up."""
+        answer = np.zeros(len(hashes), np.bool_)
+        for segment in self._segments:
+            answer |= segment.may_contain(hashes)
+        return answer
+
+    def add(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
+        """Add claims received until `last_ms`. `hashes` in any order; claims come in the order of their receipt."""
+        hashes = np.sort(hashes)
+        if not self._segments:
+            self._segments.append(Segment(self._first_capacity))
+        while len(hashes):
+            newest = self._segments[-1]
+            room = newest.capacity - newest.count
+            if room <= 0:
+                self._segments.append(Segment(min(newest.capacity * 2, SEGMENT_HASHES_MAX)))
+                continue
+            newest.add(hashes[:room], last_ms)
+            hashes = hashes[room:]
+
+    def forget(self, before_ms: int) -> None:
+        """Drop segments whose claims were all received before then."""
+        while self._segments and self._segments[0].last_ms < before_ms:
+            self._segments.popleft()

@@ -1,0 +1,76 @@
+"""Which events repeat one that was counted before: the filter first, then the store for what it cannot exclude."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from streamgauge.domain.event_block import ReceivedEvents
+from streamgauge.engine.dedup_filter import DedupFilter
+from streamgauge.engine.ports.usage_store import UsageStore
+
+logger = logging.getLogger(__name__)
+
+
+class Deduplication:
+    """The claims of the deduplication window. What it answers depends on the store alone; the filter only saves
+    look-ups, and can be dropped and rebuilt at any time."""
+
+    def __init__(self, store: UsageStore, window_ms: int) -> None:
+        self._store = store
+        self._window_ms = window_ms
+        self._filter = DedupFilter()
+
+    @property
+    def filter_count(self) -> int:
+        return self._filter.count
+
+    @property
+    def filter_bytes(self) -> int:
+        return self._filter.size_bytes
+
+    def rebuild(self, applied_until_ms: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Fill the filter from the store. `progress` is called with (hashes read, hashes in all).
+
+        `applied_until_ms` is the checkpoint's `received_at`, not now: an event that still waits in the log is judged
+        by the window before its own receipt.
+        """
+        since_ms = applied_until_ms - self._window_ms
+        total = self._store.count_claimed(since_ms=since_ms)
+        rebuilt = DedupFilter(expected=total)
+        for hashes, last_ms in self._store.claimed_hashes(since_ms=since_ms):
+            rebuilt.add(hashes, last_ms)
+            if progress is not None:
+                progress(rebuilt.count, total)
+        self._filter = rebuilt
+        logger.info("deduplication filter rebuilt identifiers=%d bytes=%d", rebuilt.count, rebuilt.size_bytes)
+
+    def claimed(self, events: ReceivedEvents, hashes: NDArray[np.uint64], *, below_offset: int) -> NDArray[np.bool_]:
+        """Which events carry an identifier that was counted, within the window before them, below `below_offset`."""
+        self._filter.forget(int(events.records_at_ms[0]) - self._window_ms)
+        claimed = np.zeros(len(hashes), np.bool_)
+        candidates = np.flatnonzero(self._filter.may_contain(hashes))
+        if not len(candidates):
+            return claimed
+        received_at_ms = events.received_at_ms
+        latest_ms: dict[tuple[str, bool, str], int] = {}
+        for claim in self._store.claims(
+            np.unique(hashes[candidates]),
+            since_ms=int(events.records_at_ms[0]) - self._window_ms + 1,
+            below_offset=below_offset,
+        ):
+            key = (claim.tenant.account_id, claim.tenant.livemode, claim.identifier)
+            latest_ms[key] = max(latest_ms.get(key, 0), claim.received_at_ms)
+        # Only what the filter could not exclude gets here: repeats, and one event in some hundreds.
+        names = events.identifier.take(pa.array(candidates)).to_pylist()
+        for row, name in zip(candidates, names, strict=True):
+            tenant = events.tenants[events.tenant[row]]
+            claimed_ms = latest_ms.get((tenant.account_id, tenant.livemode, name))
+            claimed[row] = claimed_ms is not None and received_at_ms[row] - claimed_ms < self._window_ms
+        return claimed
+
+    def claim(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
+        """Remember what was counted, once the store has it."""
+        self._filter.add(hashes, last_ms)

@@ -1,0 +1,85 @@
+"""The usage store: every event with its fate, and the rollups that summaries are read from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.meter import EventTimeWindow, Meter
+from streamgauge.domain.receipt import StoredEvent
+from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.domain.summary import Range
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An identifier that counted, and when that event was received (ms)."""
+
+    tenant: Tenant
+    identifier: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryQuery:
+    """Which windows of one customer's usage are wanted.
+
+    `range` is aligned. Without `grouping` it is one window. `start_s_before` and `start_s_after` cut to windows that
+    start before or after a moment (cursors); `limit` windows are answered, counted from the newest, or from the oldest
+    when `start_s_after` is given.
+    """
+
+    meter: Meter
+    customer_id: str
+    range: Range
+    grouping: EventTimeWindow | None
+    limit: int
+    start_s_before: int | None = None
+    start_s_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTotal:
+    """The value of the meter's formula over one window that has at least one event."""
+
+    window: Range
+    value: Decimal
+
+
+class UsageStore(Protocol):
+    """Raises Unavailable when the store is away, StorageFull when it has no room; a failed insert may be repeated."""
+
+    def insert(self, events: SettledEvents, token: str) -> None:
+        """Store events and fold them into rollups; both would survive a power cut on return.
+
+        The same token with the same events is the same insert: whatever of it is already there, also after a crash
+        in the middle, is not stored again.
+        """
+
+    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
+        """The counted events with one of these hashes, received at or after `since_ms`, logged below `below_offset`.
+
+        Several claims of one identifier are possible when one fell out of the deduplication window before the next.
+        """
+
+    def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
+        """Chunks of hashes of counted events received at or after `since_ms`, with the latest `received_at` (ms) in
+        the chunk, oldest first: what the deduplication filter is rebuilt from."""
+
+    def count_events(self) -> int:
+        """How many events are stored, whatever their fate."""
+
+    def count_claimed(self, *, since_ms: int) -> int:
+        """How many hashes `claimed_hashes` gives, for a progress bar."""
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        """Newest window first; windows without an event are left out."""
+
+    def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
+        """Every stored event with this identifier, in log order."""
+
+    def close(self) -> None: ...

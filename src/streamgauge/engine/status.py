@@ -1,0 +1,100 @@
+"""Status: how far events have come, and whether the service is well."""
+
+from dataclasses import dataclass
+
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.errors import StreamgaugeError
+from streamgauge.engine.applying import Applying
+from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.ports.clock import Clock
+from streamgauge.engine.ports.event_log import EventLog
+from streamgauge.engine.ports.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """`backlog_events` are acknowledged and not yet visible. Every event received until `refreshed_at_ms` is visible.
+
+    `failure` says why applying stands still, if it does.
+    """
+
+    accepted_events: int
+    applied_events: int
+    backlog_events: int
+    refreshed_at_ms: int
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """What an operator watches, over all accounts. Times are milliseconds since the epoch, sizes bytes."""
+
+    accepted_events: int
+    applied_events: int
+    refreshed_at_ms: int
+    lag_ms: int
+    apply_failed: bool
+    filter_hashes: int
+    filter_bytes: int
+
+
+class Status:
+    def __init__(
+        self,
+        log: EventLog,
+        progress: Progress,
+        backlog: Backlog,
+        applying: Applying,
+        deduplication: Deduplication,
+        clock: Clock,
+    ) -> None:
+        self._log = log
+        self._progress = progress
+        self._backlog = backlog
+        self._applying = applying
+        self._deduplication = deduplication
+        self._clock = clock
+
+    def of(self, tenant: Tenant) -> StatusReport:
+        # In this order: an event that is acknowledged meanwhile must not make the backlog look empty.
+        refreshed_at_ms = self._refreshed_at_ms(self._clock.now_ms())
+        applied = self._progress.applied().get(tenant, 0)
+        accepted = self._log.accepted().get(tenant, 0)
+        failure = self._applying.failure
+        return StatusReport(
+            accepted_events=accepted,
+            applied_events=applied,
+            backlog_events=accepted - applied,
+            refreshed_at_ms=refreshed_at_ms,
+            failure=None if failure is None else failure.message,
+        )
+
+    def gauges(self) -> Gauges:
+        now_ms = self._clock.now_ms()
+        refreshed_at_ms = self._refreshed_at_ms(now_ms)
+        applied = self._progress.checkpoint().next_offset
+        return Gauges(
+            accepted_events=self._log.end_offset(),
+            applied_events=applied,
+            refreshed_at_ms=refreshed_at_ms,
+            lag_ms=max(now_ms - refreshed_at_ms, 0),
+            apply_failed=self._applying.failure is not None,
+            filter_hashes=self._deduplication.filter_count,
+            filter_bytes=self._deduplication.filter_bytes,
+        )
+
+    def ready(self) -> str | None:
+        """None when events would be accepted now; else the reason why not. Writes to the log's disk to find out."""
+        try:
+            self._backlog.check()
+            self._log.stamp(self._clock.now_ms())
+        except StreamgaugeError as error:
+            return error.message
+        return None
+
+    def _refreshed_at_ms(self, now_ms: int) -> int:
+        checkpoint = self._progress.checkpoint()
+        if checkpoint.next_offset == self._log.end_offset():
+            return max(now_ms, checkpoint.received_at_ms)
+        return checkpoint.received_at_ms

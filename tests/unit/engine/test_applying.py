@@ -1,0 +1,168 @@
+"""The applying thread: it tries again what passes, stops where data is damaged, and ends the process for the rest."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streamgauge.domain.errors import Corrupt, DurabilityLost, StorageFull, StreamgaugeError, Unavailable
+from streamgauge.engine import applying as applying_module
+from streamgauge.engine.apply import Applier
+from streamgauge.engine.applying import Applying
+
+WAIT_SECONDS = 10.0
+
+
+class ScriptedApplier(Applier):
+    """`run_once` does what the script says, one entry a step: a number of events, or an error. Then 0 for ever."""
+
+    def __init__(self, *script: int | BaseException) -> None:
+        self.script = list(script)
+        self.steps = 0
+        self.finished = threading.Event()
+        self.gate: threading.Semaphore | None = None
+        self.waiting = threading.Event()
+
+    def run_once(self) -> int:
+        if self.gate is not None:
+            self.waiting.set()
+            assert self.gate.acquire(timeout=WAIT_SECONDS)
+        self.steps += 1
+        if not self.script:
+            self.finished.set()
+            return 0
+        entry = self.script.pop(0)
+        if isinstance(entry, BaseException):
+            raise entry
+        return entry
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying_module, "_RETRY_SECONDS", 0.001)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Applying]]:
+    running: list[Applying] = []
+
+    def started(applier: Applier, on_fatal: Callable[[BaseException], None] | None = None) -> Applying:
+        def unexpected(error: BaseException) -> None:
+            raise AssertionError(f"fatal: {error!r}")
+
+        applying = Applying(applier, prepare=lambda: None, interval_seconds=0, on_fatal=on_fatal or unexpected)
+        applying.start()
+        running.append(applying)
+        return applying
+
+    yield started
+    for each in running:
+        each.stop(0)
+
+
+def test_it_applies_step_after_step(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(5, 7, 1)
+    applying = start(applier)
+    assert applier.finished.wait(WAIT_SECONDS)
+    assert (applier.steps, applying.failure) == (4, None)
+
+
+def test_it_prepares_once_before_the_first_step() -> None:
+    applier = ScriptedApplier(1, 1)
+    steps_when_prepared: list[int] = []
+    applying = Applying(
+        applier,
+        prepare=lambda: steps_when_prepared.append(applier.steps),
+        interval_seconds=0,
+        on_fatal=lambda error: None,
+    )
+    applying.start()
+    assert applier.finished.wait(WAIT_SECONDS)
+    applying.stop(0)
+    assert steps_when_prepared == [0]
+
+
+@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.parametrize("error", [Unavailable("the store is away"), StorageFull("the disk is full")])
+def test_what_passes_with_time_is_tried_again_and_shown_meanwhile(
+    start: Callable[..., Applying], error: StreamgaugeError
+) -> None:
+    applier = ScriptedApplier(1, error, error, 1)
+    applier.gate = threading.Semaphore(2)
+    applying = start(applier)
+    wait_until(lambda: applying.failure is error)
+    applier.gate.release(1_000)
+    assert applier.finished.wait(WAIT_SECONDS)
+    assert applying.failure is None
+    assert applier.steps >= 5
+
+
+def test_it_does_not_hammer_what_is_away(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(*[Unavailable("the store is away")] * 1_000)
+    applying = start(applier)
+    wait_until(lambda: applying.failure is not None)
+    applying.stop(WAIT_SECONDS)  # and does not wait for it at the end
+    assert applier.steps <= 2
+
+
+def test_corrupt_data_stops_applying_for_good_and_stays_shown(start: Callable[..., Applying]) -> None:
+    corrupt = Corrupt("event log, offset 41: the record does not match its checksum")
+    applier = ScriptedApplier(1, corrupt, 1)
+    applying = start(applier)
+    applying._thread.join(WAIT_SECONDS)
+    assert not applying._thread.is_alive()
+    assert (applier.steps, applying.failure) == (2, corrupt)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    "error", [DurabilityLost("fsync failed"), RuntimeError("a mistake"), MemoryError(), StreamgaugeError("unknown")]
+)
+def test_anything_else_ends_the_process(start: Callable[..., Applying], error: BaseException) -> None:
+    told: list[BaseException] = []
+    applier = ScriptedApplier(1, error, 1)
+    applying = start(applier, told.append)
+    applying._thread.join(WAIT_SECONDS)
+    assert (told, applier.steps) == ([error], 2)
+
+
+def test_stopping_applies_what_is_there_and_then_ends(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(5, 5, 5, 5)
+    applier.gate = threading.Semaphore(0)
+    applying = start(applier)
+    assert applier.waiting.wait(WAIT_SECONDS)
+    stopper = threading.Thread(target=applying.stop, args=(WAIT_SECONDS,))
+    stopper.start()
+    applier.gate.release(1_000)
+    stopper.join(WAIT_SECONDS)
+    assert not stopper.is_alive()
+    assert applier.script == []
+
+
+def test_stopping_without_time_to_drain_ends_after_the_step_under_way(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(*[5] * 1_000)
+    applier.gate = threading.Semaphore(0)
+    applying = start(applier)
+    assert applier.waiting.wait(WAIT_SECONDS)
+    stopper = threading.Thread(target=applying.stop, args=(0,))
+    stopper.start()
+    wait_until(applying._stopping.is_set)
+    applier.gate.release(1_000)
+    stopper.join(WAIT_SECONDS)
+    assert (stopper.is_alive(), applier.steps) == (False, 1)
+
+
+def test_an_idle_thread_stops_at_once(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier()
+    applying = start(applier)
+    assert applier.finished.wait(WAIT_SECONDS)
+    applying.stop(WAIT_SECONDS)
+    assert not applying._thread.is_alive()

@@ -1,0 +1,131 @@
+"""The deduplication filter: what was added is always recognised, what was not is seldom, and memory stays small."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from streamgauge.engine import dedup_filter
+from streamgauge.engine.dedup_filter import DedupFilter, Segment
+
+SMALL = 2**10
+
+
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of 1,024 to 4,096 hashes, so that a test meets many of them."""
+    monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MIN", SMALL)
+    monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MAX", 4 * SMALL)
+
+
+def random_hashes(count: int, seed: int) -> NDArray[np.uint64]:
+    return np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
+
+
+hash_lists = st.lists(st.integers(0, 2**64 - 1), max_size=60)
+
+
+@given(st.lists(hash_lists, max_size=6), hash_lists)
+def test_what_was_added_is_always_recognised(added: list[list[int]], others: list[int]) -> None:
+    segment = Segment(64)
+    whole = DedupFilter()
+    for at_ms, group in enumerate(added):
+        segment.add(np.sort(np.array(group, np.uint64)), at_ms)
+        whole.add(np.array(group, np.uint64), at_ms)
+    flat = [number for group in added for number in group]
+    asked = np.array(flat + others, np.uint64)
+    for answer in (segment.may_contain(asked), whole.may_contain(asked)):
+        assert len(answer) == len(asked)
+        assert answer[: len(flat)].all()
+    assert whole.count == segment.count == len(flat)
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("group", [1, 100, SMALL - 1, SMALL, SMALL + 1, 50_000])
+def test_no_hash_is_lost_between_segments(group: int) -> None:
+    hashes = random_hashes(20_000 if group > 1 else 3_000, seed=group)
+    filter = DedupFilter()
+    for start in range(0, len(hashes), group):
+        filter.add(hashes[start : start + group], start)
+    assert filter.may_contain(hashes).all()
+    assert filter.count == len(hashes)
+
+
+def test_an_empty_filter_contains_nothing() -> None:
+    assert not DedupFilter().may_contain(random_hashes(1_000, seed=1)).any()
+    assert DedupFilter().may_contain(np.empty(0, np.uint64)).tolist() == []
+    assert DedupFilter().size_bytes == 0
+
+
+@pytest.mark.parametrize("capacity", [2**16, 10**5, 2**20])
+def test_a_full_segment_is_wrong_about_less_than_one_stranger_in_a_hundred(capacity: int) -> None:
+    segment = Segment(capacity)
+    segment.add(np.sort(random_hashes(capacity, seed=7)), 0)
+    wrong = segment.may_contain(random_hashes(200_000, seed=8)).mean()
+    assert wrong < 0.01
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_rebuilt_filter_is_one_segment_for_all_that_was_expected() -> None:
+    expected = 3 * SMALL
+    filter = DedupFilter(expected)
+    filter.add(random_hashes(expected, seed=3), 0)
+    assert filter.size_bytes == Segment(expected).size_bytes
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_memory_is_at_most_two_and_a_half_bytes_for_each_hash_when_full() -> None:
+    filter = DedupFilter()
+    # Segments double from 1 to 4 times the smallest, then stay: full after 1, 3, 7, 11, 15...
+    for seed, size in enumerate([1, 2, 4, 4, 4]):
+        filter.add(random_hashes(size * SMALL, seed), 0)
+        assert filter.size_bytes <= 2.5 * filter.count
+
+
+def test_memory_does_not_grow_with_what_is_asked() -> None:
+    filter = DedupFilter()
+    filter.add(random_hashes(10, seed=1), 0)
+    before = filter.size_bytes
+    filter.may_contain(random_hashes(100_000, seed=2))
+    assert filter.size_bytes == before
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_forgetting_drops_only_what_is_old() -> None:
+    filter = DedupFilter()
+    groups = [random_hashes(SMALL, seed) for seed in range(8)]
+    for number, group in enumerate(groups):
+        filter.add(group, 1_000 + number)
+    sizes = [filter.size_bytes]
+    for before_ms in (0, 1_000, 1_003, 1_007):
+        filter.forget(before_ms)
+        for number, group in enumerate(groups):
+            if 1_000 + number >= before_ms:
+                assert filter.may_contain(group).all(), (before_ms, number)
+        sizes.append(filter.size_bytes)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[2] == sizes[0]  # a claim of exactly that moment is kept
+    filter.forget(2_000)
+    assert (filter.count, filter.size_bytes) == (0, 0)
+    assert not filter.may_contain(groups[-1]).any()
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_segment_is_kept_as_long_as_its_latest_claim() -> None:
+    filter = DedupFilter()
+    old, new = random_hashes(10, seed=1), random_hashes(10, seed=2)
+    filter.add(old, 1_000)
+    filter.add(new, 2_000)
+    filter.forget(1_500)
+    assert filter.may_contain(new).all()
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_filter_that_forgot_everything_can_be_filled_again() -> None:
+    filter = DedupFilter()
+    filter.add(random_hashes(5 * SMALL, seed=1), 1_000)
+    filter.forget(5_000)
+    again = random_hashes(5 * SMALL, seed=2)
+    filter.add(again, 6_000)
+    assert filter.may_contain(again).all()

@@ -1,0 +1,137 @@
+"""Summaries: pages of windows, newest first, in both directions."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+
+from streamgauge.adapters.system.clock import SystemEntropy
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.errors import InvalidRequest, NotFound
+from streamgauge.domain.meter import EventTimeWindow, Meter
+from streamgauge.domain.summary import SummaryRow
+from streamgauge.engine.meters import Meters
+from streamgauge.engine.ports.control_store import Listed, Page
+from streamgauge.engine.summaries import Summaries
+from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World
+
+HOUR, DAY = EventTimeWindow.HOUR, EventTimeWindow.DAY
+DAY_S = 86_400
+START_S = START_MS // DAY_MS * DAY_S - 5 * DAY_S
+END_S = START_S + 7 * DAY_S
+HOURS_WITH_USAGE = [0, 1, 2, 5, 30, 31, 100]
+
+
+@dataclass
+class Bench:
+    world: World
+    meter: Meter
+    summaries: Summaries
+
+    def query(
+        self, grouping: EventTimeWindow | None = None, customer: str = "cus_1", **page: object
+    ) -> Listed[SummaryRow]:
+        return self.summaries.query(TENANT, self.meter.id, customer, START_S, END_S, grouping, Page(**page))  # type: ignore[arg-type]
+
+    def hours(self, listed: Listed[SummaryRow]) -> list[int]:
+        return [(row.start_s - START_S) // 3_600 for row in listed.items]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    world = World()
+    meter = world.add_meter()
+    world.add_customer()
+    world.accept(
+        *(
+            Event(f"e{hour}", value=str(2**at), timestamp_ms=START_S * 1000 + hour * HOUR_MS + 59_999)
+            for at, hour in enumerate(HOURS_WITH_USAGE)
+        )
+    )
+    world.apply()
+    return Bench(world, meter, Summaries(Meters(world.control, world.catalogue, SystemEntropy()), world.store))
+
+
+def test_without_a_grouping_the_range_is_one_summary(bench: Bench) -> None:
+    found = bench.query()
+    (row,) = found.items
+    assert (row.start_s, row.end_s, row.value, row.meter_id) == (START_S, END_S, Decimal(127), bench.meter.id)
+    assert not found.has_more
+
+
+def test_windows_come_newest_first_without_the_empty_ones(bench: Bench) -> None:
+    assert bench.hours(bench.query(HOUR, limit=100)) == HOURS_WITH_USAGE[::-1]
+    by_day = bench.query(DAY, limit=100)
+    assert [(row.start_s, row.end_s, row.value) for row in by_day.items] == [
+        (START_S + 4 * DAY_S, START_S + 5 * DAY_S, Decimal(64)),
+        (START_S + DAY_S, START_S + 2 * DAY_S, Decimal(16 + 32)),
+        (START_S, START_S + DAY_S, Decimal(1 + 2 + 4 + 8)),
+    ]
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+def test_paging_forward_meets_every_window_once(bench: Bench, limit: int) -> None:
+    met: list[int] = []
+    page = bench.query(HOUR, limit=limit)
+    while True:
+        met += bench.hours(page)
+        assert len(page.items) <= limit
+        assert page.has_more == (len(met) < len(HOURS_WITH_USAGE))
+        if not page.has_more:
+            break
+        page = bench.query(HOUR, limit=limit, starting_after=page.items[-1].id)
+    assert met == HOURS_WITH_USAGE[::-1]
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+def test_paging_backward_meets_every_window_once_and_pages_stay_newest_first(bench: Bench, limit: int) -> None:
+    oldest = bench.query(HOUR, limit=100).items[-1]
+    met = bench.hours(Listed((oldest,), False))
+    cursor, has_more = oldest.id, True
+    while has_more:
+        page = bench.query(HOUR, limit=limit, ending_before=cursor)
+        assert bench.hours(page) == sorted(bench.hours(page), reverse=True)
+        met = bench.hours(page) + met
+        has_more = page.has_more
+        assert has_more == (len(met) < len(HOURS_WITH_USAGE))
+        cursor = page.items[0].id
+    assert met == HOURS_WITH_USAGE[::-1]
+
+
+def test_nothing_follows_the_ends(bench: Bench) -> None:
+    rows = bench.query(HOUR, limit=100).items
+    assert bench.query(HOUR, starting_after=rows[-1].id) == Listed((), False)
+    assert bench.query(HOUR, ending_before=rows[0].id) == Listed((), False)
+    (whole,) = bench.query().items
+    assert bench.query(starting_after=whole.id) == Listed((), False)
+
+
+def test_ids_stay_the_same_across_calls_and_differ_between_windows(bench: Bench) -> None:
+    first, second = bench.query(HOUR, limit=100), bench.query(HOUR, limit=100)
+    assert [row.id for row in first.items] == [row.id for row in second.items]
+    ids = {row.id for grouping in (None, HOUR, DAY) for row in bench.query(grouping, limit=100).items}
+    assert len(ids) == 1 + 7 + 3
+
+
+@pytest.mark.parametrize("direction", ["starting_after", "ending_before"])
+def test_a_cursor_that_is_no_row_of_the_list_is_refused(bench: Bench, direction: str) -> None:
+    of_another_grouping = bench.query(DAY).items[0].id
+    for cursor in ("mtrusg_none", of_another_grouping):
+        with pytest.raises(InvalidRequest) as refusal:
+            bench.query(HOUR, **{direction: cursor})
+        assert (refusal.value.param, refusal.value.reason) == (direction, "resource_missing")
+
+
+def test_a_customer_that_never_existed_has_no_summaries(bench: Bench) -> None:
+    assert bench.query(HOUR, customer="cus_stranger") == Listed((), False)
+
+
+def test_a_meter_of_another_mode_is_not_found(bench: Bench) -> None:
+    live = Tenant(TENANT.account_id, livemode=True)
+    with pytest.raises(NotFound):
+        bench.summaries.query(live, bench.meter.id, "cus_1", START_S, END_S, None, Page())
+
+
+def test_a_range_that_is_not_aligned_is_refused(bench: Bench) -> None:
+    with pytest.raises(InvalidRequest):
+        bench.summaries.query(TENANT, bench.meter.id, "cus_1", START_S + 60, END_S, HOUR, Page())
