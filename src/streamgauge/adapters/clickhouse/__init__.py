@@ -1,0 +1,1 @@
+"""The usage store on the ClickHouse engine: in this process (chDB) by default, or a server."""

@@ -1,0 +1,158 @@
+"""`UsageStore` on ClickHouse SQL."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from numpy.typing import NDArray
+
+from streamgauge.adapters.clickhouse.errors import translated
+from streamgauge.adapters.clickhouse.schema import STATEMENTS
+from streamgauge.adapters.clickhouse.summaries import summary_sql, window_total
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.fate import Fate
+from streamgauge.domain.payload_text import payload_of
+from streamgauge.domain.receipt import StoredEvent
+from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
+
+# One insert is one block, so that one token names all of it; the applier bounds its size.
+_INSERT_SETTINGS: Final[dict[str, Any]] = {
+    "max_threads": 1,
+    "max_insert_threads": 1,
+    "max_insert_block_size": 10_000_000,
+    "min_insert_block_size_rows": 10_000_000,
+    "min_insert_block_size_bytes": 2**32,
+    "input_format_parallel_parsing": 0,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "throw_on_max_partitions_per_insert_block": 0,
+}
+_LOOKUP_HASHES_MAX: Final = 10_000
+_LOOKUP_SETTINGS: Final[dict[str, Any]] = {"max_threads": 1, "max_query_size": 2**20}
+
+
+class ClickHouseStore:
+    """Two clients: one for applying and one for reading, so that a query does not wait for an insert."""
+
+    def __init__(self, writer: Client, reader: Client, database: str = "streamgauge") -> None:
+        self._writer = writer
+        self._reader = reader
+        self._database = database
+        self._reading = threading.Lock()
+        with translated("create the usage store's tables"):
+            writer.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+            for statement in STATEMENTS:
+                writer.command(statement.format(database=database))
+
+    def insert(self, events: SettledEvents, token: str) -> None:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, events.table.schema) as file:
+            file.write_table(events.table)
+        with translated(f"insert {events.table.num_rows} events as {token}"):
+            self._writer.raw_insert(
+                f"{self._database}.events",
+                column_names=events.table.column_names,
+                insert_block=memoryview(sink.getvalue()),
+                fmt="Arrow",
+                settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
+            )
+
+    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
+        found: list[Claim] = []
+        for start in range(0, len(hashes), _LOOKUP_HASHES_MAX):
+            listed = ",".join(map(str, hashes[start : start + _LOOKUP_HASHES_MAX].tolist()))
+            with translated("look up identifiers"):
+                rows = self._writer.query(
+                    "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
+                    f"FROM {self._database}.events "
+                    f"WHERE identifier_hash IN ({listed}) AND status = 'counted' "
+                    f"AND received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC') "
+                    f"AND log_offset < {below_offset:d}",
+                    settings=_LOOKUP_SETTINGS,
+                ).result_rows
+            found.extend(Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows)
+        return found
+
+    def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
+        where = f"status = 'counted' AND received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC')"
+        with translated("list the days that hold identifiers"):
+            days = self._writer.query(
+                f"SELECT toYYYYMMDD(received_at) AS day, toUnixTimestamp64Milli(max(received_at)) "
+                f"FROM {self._database}.events WHERE {where} GROUP BY day ORDER BY day"
+            ).result_rows
+        for day, last_ms in days:
+            with (
+                translated(f"read the identifiers of {day}"),
+                self._writer.query_np_stream(
+                    f"SELECT identifier_hash FROM {self._database}.events "
+                    f"WHERE {where} AND toYYYYMMDD(received_at) = {day:d}",
+                    settings={"max_block_size": 2**20, "preferred_block_size_bytes": 2**24},
+                ) as blocks,
+            ):
+                for block in blocks:
+                    yield cast(NDArray[np.uint64], block).reshape(-1), int(last_ms)
+
+    def count_events(self) -> int:
+        with translated("count events"):
+            (row,) = self._writer.query(f"SELECT count() FROM {self._database}.events").result_rows
+        return int(row[0])
+
+    def count_claimed(self, *, since_ms: int) -> int:
+        with translated("count identifiers"):
+            (row,) = self._writer.query(
+                f"SELECT count() FROM {self._database}.events WHERE status = 'counted' "
+                f"AND received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC')"
+            ).result_rows
+        return int(row[0])
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        sql, parameters = summary_sql(query, self._database)
+        totals = [window_total(query, row) for row in self._read("read summaries", sql, parameters)]
+        return totals if query.start_s_after is None else totals[::-1]
+
+    def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
+        rows = self._read(
+            "look up an identifier",
+            "SELECT event_name, status, code, meter, customer, value, toUnixTimestamp64Milli(timestamp), "
+            "timestamp_given, toUnixTimestamp64Milli(received_at), log_offset, payload "
+            f"FROM {self._database}.events "
+            "WHERE identifier_hash = {hash:UInt64} AND identifier = {identifier:String} "
+            "AND account = {account:String} AND livemode = {livemode:Bool} ORDER BY log_partition, log_offset",
+            {
+                "hash": identifier_hash,
+                "identifier": identifier,
+                "account": tenant.account_id,
+                "livemode": tenant.livemode,
+            },
+        )
+        return [_stored_event(identifier, row) for row in rows]
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    def _read(self, doing: str, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
+        # An embedded client answers one query at a time.
+        with self._reading, translated(doing):
+            return cast(Sequence[Sequence[Any]], self._reader.query(sql, parameters=parameters).result_rows)
+
+
+def _stored_event(identifier: str, row: Sequence[Any]) -> StoredEvent:
+    name, status, code, meter, customer, value, timestamp_ms, given, received_at_ms, offset, payload = row
+    return StoredEvent(
+        identifier=identifier,
+        event_name=name,
+        status=Fate(status),
+        code=code,
+        meter=meter,
+        customer=customer,
+        value=value,
+        timestamp_ms=int(timestamp_ms),
+        timestamp_given=bool(given),
+        received_at_ms=int(received_at_ms),
+        log_offset=int(offset),
+        payload=payload_of(payload),
+    )

@@ -1,0 +1,86 @@
+"""Summaries in SQL: the formula of a meter over windows of its rollups."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from streamgauge.domain.meter import EventTimeWindow, Formula
+from streamgauge.domain.summary import MINUTE_S, WINDOW_S, Range
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
+
+_START_OF = {EventTimeWindow.HOUR: "toStartOfHour", EventTimeWindow.DAY: "toStartOfDay"}
+
+_OF_CUSTOMER = (
+    "account = {account:String} AND livemode = {livemode:Bool} AND meter = {meter:String} "
+    "AND customer = {customer:String} "
+    "AND bucket >= toDateTime({from:Int64}, 'UTC') AND bucket < toDateTime({to:Int64}, 'UTC')"
+)
+
+
+def summary_sql(query: SummaryQuery, database: str) -> tuple[str, dict[str, Any]]:
+    """SQL and parameters; rows are (window start in Unix seconds, value), newest first, or oldest first when
+    `start_s_after` is given."""
+    start_s, end_s = query.range.start_s, query.range.end_s
+    window = "toDateTime({start:Int64}, 'UTC')"
+    if query.grouping is not None:
+        window = f"{_START_OF[query.grouping]}(at)"
+        # Cursors stand on window boundaries, so they only shorten the range.
+        step_s = WINDOW_S[query.grouping]
+        if query.start_s_before is not None:
+            end_s = min(end_s, query.start_s_before)
+        if query.start_s_after is not None:
+            start_s = max(start_s, query.start_s_after + step_s)
+    source, value = _source(query, database), _value(query)
+    # An event time window is looked at whole, also where the range begins or ends inside it.
+    kept_s = MINUTE_S if query.meter.event_time_window is None else WINDOW_S[query.meter.event_time_window]
+    order = "DESC" if query.start_s_after is None else "ASC"
+    sql = (
+        f"SELECT toUnixTimestamp({window}) AS window, {value} AS total FROM ({source}) "
+        "WHERE at >= toDateTime64({start:Int64}, 3, 'UTC') AND at < toDateTime64({end:Int64}, 3, 'UTC') "
+        f"GROUP BY window ORDER BY window {order} LIMIT {{limit:UInt32}}"
+    )
+    return sql, {
+        "account": query.meter.tenant.account_id,
+        "livemode": query.meter.tenant.livemode,
+        "meter": query.meter.id,
+        "customer": query.customer_id,
+        "start": start_s,
+        "end": end_s,
+        "from": start_s // kept_s * kept_s,
+        "to": -(-end_s // kept_s) * kept_s,
+        "limit": query.limit,
+    }
+
+
+def _source(query: SummaryQuery, database: str) -> str:
+    """What is aggregated, each with the moment `at` that says into which window it falls: minutes, or for a meter
+    with an event time window the one event that each such window keeps.
+
+    Which event is kept is decided over whole event time windows, before the range asked for cuts them.
+    """
+    if not query.meter.keeps_latest:
+        return f"SELECT bucket AS at, events, total FROM {database}.sums WHERE {_OF_CUSTOMER}"
+    if query.meter.event_time_window is None:
+        return f"SELECT bucket AS at, last FROM {database}.latests WHERE {_OF_CUSTOMER}"
+    start_of = _START_OF[query.meter.event_time_window]
+    return (
+        f"SELECT kept.1 AS at, kept.2 AS value FROM (SELECT argMaxMerge(survivor) AS kept FROM {database}.latests "
+        f"WHERE {_OF_CUSTOMER} GROUP BY {start_of}(bucket))"
+    )
+
+
+def _value(query: SummaryQuery) -> str:
+    windowed = query.meter.event_time_window is not None
+    match query.meter.formula:
+        case Formula.COUNT:
+            return f"toDecimal256({'count()' if windowed else 'sum(events)'}, 15)"
+        case Formula.SUM:
+            return "sum(toDecimal256(value, 15))" if windowed else "sum(total)"
+        case Formula.LAST:
+            return f"toDecimal256({'argMax(value, at)' if windowed else 'argMaxMerge(last)'}, 15)"
+
+
+def window_total(query: SummaryQuery, row: Sequence[Any]) -> WindowTotal:
+    start_s, value = int(row[0]), Decimal(row[1])
+    end_s = query.range.end_s if query.grouping is None else start_s + WINDOW_S[query.grouping]
+    return WindowTotal(Range(start_s, end_s), value)

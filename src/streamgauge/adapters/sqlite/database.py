@@ -1,0 +1,99 @@
+"""Opening SQLite files durably, and its errors in our words."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from streamgauge.domain.errors import Corrupt, DurabilityLost, StartRefused, StorageFull, Unavailable
+
+_BUSY_TIMEOUT_MS: Final = 10_000
+# Records are blocks of 10 kB to some MB: large pages make them few.
+_PAGE_BYTES: Final = 16_384
+_WAL_PAGES_MAX: Final = 2_000
+# An extended code carries its primary code in the low byte.
+_PRIMARY: Final = 0xFF
+# The shared index of the WAL could not grow: a full disk, met before anything was written.
+_WAL_INDEX_FULL: Final = sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+class Database:
+    """One connection, used by one thread at a time, to a file that other processes may have open too.
+
+    `version` is written into a new file; a file of another version is refused.
+    """
+
+    def __init__(self, path: Path, schema: Sequence[str], version: int) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+            self._prepare(schema, version)
+        except sqlite3.DatabaseError as error:
+            raise StartRefused(f"{path}: cannot be opened as a database: {error}") from error
+
+    def _prepare(self, schema: Sequence[str], version: int) -> None:
+        run = self._connection.execute
+        run(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        run(f"PRAGMA page_size = {_PAGE_BYTES}")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_MAX}")
+        (found,) = run("PRAGMA user_version").fetchone()
+        if found not in (0, version):
+            raise StartRefused(
+                f"{self.path}: format {found}, this program knows {version}; start the program that wrote it"
+            )
+        if found == 0:
+            with self.writing():
+                # Of two processes that found a new file, the second to get the lock finds it made.
+                if run("PRAGMA user_version").fetchone() == (0,):
+                    for statement in schema:
+                        run(statement)
+                    run(f"PRAGMA user_version = {version}")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the file's write lock from its start and is synced when it ends.
+
+        Raises StorageFull or Unavailable: it was rolled back. Raises DurabilityLost: its outcome is unknown.
+        """
+        with self._lock:
+            with translated(f"write {self.path.name}"):
+                self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                with translated(f"write {self.path.name}"):
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, translated(f"read {self.path.name}"):
+            yield self._connection
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """The one place that knows SQLite's codes."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        primary = code & _PRIMARY
+        if primary == sqlite3.SQLITE_FULL or code == _WAL_INDEX_FULL:
+            raise StorageFull(f"could not {doing}: the disk is full") from error
+        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Unavailable(f"could not {doing}: it was locked for {_BUSY_TIMEOUT_MS / 1000:g} s") from error
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise Corrupt(f"could not {doing}: the file is damaged: {error}") from error
+        raise DurabilityLost(f"could not {doing}: {error} ({getattr(error, 'sqlite_errorname', '?')})") from error

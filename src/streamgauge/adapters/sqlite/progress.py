@@ -1,0 +1,66 @@
+"""`Progress` as a SQLite file of its own: writing it never waits for the log."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from streamgauge.adapters.sqlite.database import Database
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.errors import Corrupt
+from streamgauge.engine.ports.progress import Checkpoint, Intent
+
+_VERSION: Final = 1
+_SCHEMA: Final = (
+    "CREATE TABLE checkpoint (next_offset INTEGER NOT NULL, received_at_ms INTEGER NOT NULL)",
+    "INSERT INTO checkpoint VALUES (0, 0)",
+    "CREATE TABLE intent (first_offset INTEGER NOT NULL, next_offset INTEGER NOT NULL)",
+    """CREATE TABLE applied (
+        account_id TEXT NOT NULL, livemode INTEGER NOT NULL, events INTEGER NOT NULL,
+        PRIMARY KEY (account_id, livemode)
+    ) WITHOUT ROWID""",
+)
+
+
+class SqliteProgress:
+    """The engine writes it; edges read the checkpoint to know the backlog."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, _SCHEMA, _VERSION)
+
+    def checkpoint(self) -> Checkpoint:
+        with self._database.reading() as connection:
+            return Checkpoint(*connection.execute("SELECT next_offset, received_at_ms FROM checkpoint").fetchone())
+
+    def intent(self) -> Intent | None:
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT first_offset, next_offset FROM intent").fetchone()
+        return None if row is None else Intent(*row)
+
+    def intend(self, intent: Intent) -> None:
+        with self._database.writing() as connection:
+            (next_offset,) = connection.execute("SELECT next_offset FROM checkpoint").fetchone()
+            if intent.first_offset != next_offset:
+                raise Corrupt(f"intent {intent.token} does not begin at the checkpoint {next_offset}")
+            connection.execute("DELETE FROM intent")
+            connection.execute("INSERT INTO intent VALUES (?, ?)", (intent.first_offset, intent.next_offset))
+
+    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, int]) -> None:
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM intent")
+            connection.execute(
+                "UPDATE checkpoint SET next_offset = ?, received_at_ms = ?",
+                (checkpoint.next_offset, checkpoint.received_at_ms),
+            )
+            connection.executemany(
+                "INSERT INTO applied VALUES (?, ?, ?) "
+                "ON CONFLICT (account_id, livemode) DO UPDATE SET events = events + excluded.events",
+                [(tenant.account_id, tenant.livemode, count) for tenant, count in applied.items()],
+            )
+
+    def applied(self) -> Mapping[Tenant, int]:
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT account_id, livemode, events FROM applied").fetchall()
+        return {Tenant(account_id, bool(livemode)): events for account_id, livemode, events in rows}
+
+    def close(self) -> None:
+        self._database.close()
