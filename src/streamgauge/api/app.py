@@ -1,0 +1,58 @@
+"""The application of everything but the stream: one table of what stands where, and what surrounds it."""
+
+from collections.abc import Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from streamgauge.api import health, metrics
+from streamgauge.api.failures import FailuresAnswered, unrouted
+from streamgauge.api.operation import Operation, endpoint
+from streamgauge.api.request_id import RequestIds
+from streamgauge.api.services import Services
+from streamgauge.api.streamgauge import receipts, status
+from streamgauge.api.v1 import customers, event_summaries, meters
+from streamgauge.api.v2 import meter_event_session
+
+
+class AnyTextConvertor(PathConvertor):
+    """Everything up to the end. Starlette's own `path` stops at a line break, and identifiers may hold one."""
+
+    regex = r"(?s:.+)"
+
+
+register_url_convertor("any_text", AnyTextConvertor())
+
+OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
+    "/v1/billing/meters": {"GET": meters.list_page, "POST": meters.create},
+    "/v1/billing/meters/{id}": {"GET": meters.retrieve, "POST": meters.update},
+    "/v1/billing/meters/{id}/deactivate": {"POST": meters.deactivate},
+    "/v1/billing/meters/{id}/reactivate": {"POST": meters.reactivate},
+    "/v1/billing/meters/{id}/event_summaries": {"GET": event_summaries.list_page},
+    "/v1/customers": {"GET": customers.list_page, "POST": customers.create},
+    "/v1/customers/{customer}": {"GET": customers.retrieve, "POST": customers.update, "DELETE": customers.delete},
+    "/v2/billing/meter_event_session": {"POST": meter_event_session.create},
+    "/streamgauge/status": {"GET": status.retrieve},
+    "/streamgauge/meter_events/{identifier:any_text}": {"GET": receipts.retrieve},
+}
+
+
+def control_app(services: Services, on_fatal: Callable[[BaseException], None]) -> ASGIApp:
+    """Every answer carries a request id, and every failure one of the two envelopes, also of unknown URLs."""
+    app = Starlette(
+        routes=[
+            Route("/healthz", health.alive),
+            Route("/readyz", health.readiness(services)),
+            Route("/metrics", metrics.exposition(services)),
+            *(Route(url, endpoint(services, each), methods=list(each)) for url, each in OPERATIONS.items()),
+        ],
+        middleware=[Middleware(RequestIds), Middleware(FailuresAnswered, on_fatal=on_fatal)],
+        exception_handlers={HTTPException: unrouted},
+    )
+    # A redirect to a URL without its last slash would lose the body of a POST in many clients.
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,109 @@
+"""/metrics for Prometheus: how far events have come, over all accounts. Nothing here belongs to one of them, so no
+credential is asked for."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from streamgauge.api.operation import Endpoint
+from streamgauge.api.services import Services
+from streamgauge.engine.status import Gauges
+
+MetricName: TypeAlias = Literal[
+    # Counter, events: acknowledged, that is durable in the event log
+    "streamgauge_accepted_events",
+    # Counter, events: applied, that is with a fate and visible in summaries
+    "streamgauge_applied_events",
+    # Gauge, events: acknowledged and not applied yet
+    "streamgauge_backlog_events",
+    # Gauge, seconds: age of what summaries show; 0 when everything acknowledged is visible
+    "streamgauge_apply_lag_seconds",
+    # Gauge, 0 or 1: applying stands still, and the log says why
+    "streamgauge_apply_failed",
+    # Gauge, identifiers: in the deduplication filter
+    "streamgauge_dedup_filter_identifiers",
+    # Gauge, bytes: memory of the deduplication filter
+    "streamgauge_dedup_filter_bytes",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    name: MetricName
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
+    help: str
+    value: Callable[[Gauges], float]
+
+
+DEFINITIONS: Final[tuple[_Definition, ...]] = (
+    _Definition(
+        "streamgauge_accepted_events",
+        CounterMetricFamily,
+        "Events acknowledged: durable in the event log.",
+        lambda gauges: gauges.accepted_events,
+    ),
+    _Definition(
+        "streamgauge_applied_events",
+        CounterMetricFamily,
+        "Events applied: with a fate, and visible in summaries if they counted.",
+        lambda gauges: gauges.applied_events,
+    ),
+    _Definition(
+        "streamgauge_backlog_events",
+        GaugeMetricFamily,
+        "Events acknowledged and not applied yet.",
+        lambda gauges: gauges.accepted_events - gauges.applied_events,
+    ),
+    _Definition(
+        "streamgauge_apply_lag_seconds",
+        GaugeMetricFamily,
+        "Age of what summaries show; 0 when everything acknowledged is visible.",
+        lambda gauges: gauges.lag_ms / 1000,
+    ),
+    _Definition(
+        "streamgauge_apply_failed",
+        GaugeMetricFamily,
+        "1 while applying stands still; the log says why.",
+        lambda gauges: gauges.apply_failed,
+    ),
+    _Definition(
+        "streamgauge_dedup_filter_identifiers",
+        GaugeMetricFamily,
+        "Identifiers in the deduplication filter.",
+        lambda gauges: gauges.filter_hashes,
+    ),
+    _Definition(
+        "streamgauge_dedup_filter_bytes",
+        GaugeMetricFamily,
+        "Memory of the deduplication filter.",
+        lambda gauges: gauges.filter_bytes,
+    ),
+)
+
+
+class _Snapshot(Collector):
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        for each in DEFINITIONS:
+            yield each.kind(each.name, each.help, value=each.value(self._gauges))
+
+
+def exposition(services: Services) -> Endpoint:
+    """All metrics in Prometheus' text format, read when they are asked for."""
+
+    async def answer(request: Request) -> Response:
+        gauges = await run_in_threadpool(services.status.gauges)
+        registry = CollectorRegistry()
+        registry.register(_Snapshot(gauges))
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return answer

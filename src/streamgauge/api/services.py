@@ -1,0 +1,24 @@
+"""What the HTTP edge calls: the engine's services, as one value."""
+
+from dataclasses import dataclass
+
+from streamgauge.engine.customers import Customers
+from streamgauge.engine.keys import Keys
+from streamgauge.engine.meters import Meters
+from streamgauge.engine.receipts import Receipts
+from streamgauge.engine.sessions import Sessions
+from streamgauge.engine.status import Status
+from streamgauge.engine.summaries import Summaries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All of them block, and all may be called from several threads at once."""
+
+    keys: Keys
+    sessions: Sessions
+    meters: Meters
+    customers: Customers
+    summaries: Summaries
+    receipts: Receipts
+    status: Status

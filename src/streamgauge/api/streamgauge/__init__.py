@@ -1,0 +1,1 @@
+"""What is ours alone: how far the account's events are applied, and what became of one event."""

@@ -1,0 +1,102 @@
+"""POST /v2/billing/meter_event_stream: the hot path, as a bare ASGI callable."""
+
+import logging
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from streamgauge.api.errors import ErrorStyle, Rendered, render, render_unexpected, render_unrouted
+from streamgauge.api.request_id import echoed_headers, new_request_id
+from streamgauge.api.v2.stream_body import columns_of
+from streamgauge.domain.credential import Principal
+from streamgauge.domain.errors import BodyTooLarge, InvalidRequest, StreamgaugeError, Unauthenticated
+from streamgauge.domain.meter_event import REQUEST_BYTES_MAX
+from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.ingest import GroupCommit
+from streamgauge.engine.session_cache import SessionCache
+
+logger = logging.getLogger(__name__)
+
+PATH: Final = "/v2/billing/meter_event_stream"
+_ACCEPTED: Final = b"{}"
+_ACCEPTED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+
+
+class MeterEventStream:
+    """Authenticate (cached), decode strictly, hand over columns, answer once they are durable."""
+
+    def __init__(self, sessions: SessionCache, backlog: Backlog, commit: GroupCommit) -> None:
+        self._sessions = sessions
+        self._backlog = backlog
+        self._commit = commit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id()
+        try:
+            status, headers, body = await self._answer(scope, receive)
+        except StreamgaugeError as error:
+            status, headers, body = render(error, ErrorStyle.V2)
+        except Exception:
+            logger.exception("failed request_id=%s", request_id)
+            status, headers, body = render_unexpected(ErrorStyle.V2)
+        headers = [*headers, (b"request-id", request_id.encode()), *echoed_headers(scope["headers"])]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Rendered:
+        if scope["method"] != "POST":
+            return render_unrouted(405, scope["method"], PATH, ErrorStyle.V2, allow="POST")
+        authorization, length = _headers(scope)
+        if length > REQUEST_BYTES_MAX:
+            raise _too_large()
+        principal = await self._authenticate(authorization)
+        body = await _read(receive)
+        self._backlog.check()
+        await self._commit.submit(columns_of(principal, body))
+        return 200, _ACCEPTED_HEADERS, _ACCEPTED
+
+    async def _authenticate(self, authorization: bytes | None) -> Principal:
+        scheme, _, token = (authorization or b"").strip().partition(b" ")
+        token = token.strip()
+        if scheme.lower() != b"bearer" or not token:
+            raise Unauthenticated(
+                "The stream needs the authentication_token of a meter event session (POST "
+                "/v2/billing/meter_event_session) in the header 'Authorization: Bearer <token>'."
+            )
+        known = self._sessions.known(token)
+        return known if known is not None else await run_in_threadpool(self._sessions.look_up, token)
+
+
+def _headers(scope: Scope) -> tuple[bytes | None, int]:
+    authorization, length = None, 0
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value
+        elif name == b"content-length" and value.isdigit():
+            length = int(value)
+    return authorization, length
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as it is known to be."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > REQUEST_BYTES_MAX:
+                raise _too_large()
+        body = b"".join(chunks)
+    if message["type"] == "http.disconnect":
+        raise InvalidRequest("The client went away before the body was complete.")
+    if len(body) > REQUEST_BYTES_MAX:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than {REQUEST_BYTES_MAX} bytes.")

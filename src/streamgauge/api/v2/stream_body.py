@@ -1,0 +1,144 @@
+"""The body of a stream request: bytes in, columns out, or the path of the first fault.
+
+Nothing here loops over events in Python except what turns decoded structs into columns.
+"""
+
+import logging
+import re
+import secrets
+from itertools import chain
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+
+from streamgauge.domain.credential import Principal
+from streamgauge.domain.errors import InvalidRequest
+from streamgauge.domain.event_block import RequestColumns
+from streamgauge.domain.meter_event import (
+    IDENTIFIER_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    PAYLOAD_KEY_LENGTH_MAX,
+    PAYLOAD_KEYS_MAX,
+    PAYLOAD_VALUE_LENGTH_MAX,
+    REQUEST_EVENTS_MAX,
+    TIMESTAMP_LENGTH_MAX,
+    InvalidTimestamp,
+    parse_timestamps,
+)
+
+logger = logging.getLogger(__name__)
+
+EventName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+Identifier: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=IDENTIFIER_LENGTH_MAX)]
+Timestamp: TypeAlias = Annotated[str, msgspec.Meta(max_length=TIMESTAMP_LENGTH_MAX)] | int
+PayloadKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=PAYLOAD_KEY_LENGTH_MAX)]
+PayloadValue: TypeAlias = Annotated[str, msgspec.Meta(max_length=PAYLOAD_VALUE_LENGTH_MAX)]
+Payload: TypeAlias = Annotated[dict[PayloadKey, PayloadValue], msgspec.Meta(max_length=PAYLOAD_KEYS_MAX)]
+
+
+class StreamedEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One event of a call, checked for structure only; its meaning is judged when it is applied."""
+
+    event_name: str
+    payload: dict[str, str]
+    identifier: str | None = None
+    timestamp: str | int | None = None
+
+
+class StreamRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    events: list[StreamedEvent]
+
+
+class BoundedEvent(StreamedEvent, forbid_unknown_fields=True, gc=False):
+    """The same with every bound, which names the place of a fault but takes twice as long to decode."""
+
+    event_name: EventName
+    payload: Payload
+    identifier: Identifier | None = None
+    timestamp: Timestamp | None = None
+
+
+class BoundedRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    events: Annotated[list[BoundedEvent], msgspec.Meta(min_length=1, max_length=REQUEST_EVENTS_MAX)]
+
+
+_decoder: Final = msgspec.json.Decoder(StreamRequest)
+_bounded_decoder: Final = msgspec.json.Decoder(BoundedRequest)
+_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
+
+
+def columns_of(principal: Principal, body: bytes) -> RequestColumns:
+    """Decode and check the whole request. Raises InvalidRequest with the path of the first fault."""
+    try:
+        events = _decoder.decode(body).events
+        identifiers = [event.identifier for event in events]
+        payloads = [event.payload for event in events]
+        columns = RequestColumns(
+            origin=principal,
+            event_names=[event.event_name for event in events],
+            identifiers=_complete(identifiers) if None in identifiers else identifiers,  # type: ignore[arg-type]
+            timestamps_ms=parse_timestamps([event.timestamp for event in events]),
+            payload_sizes=list(map(len, payloads)),
+            payload_keys=list(chain.from_iterable(payloads)),
+            payload_values=list(chain.from_iterable(map(dict.values, payloads))),
+            size_bytes=len(body),
+        )
+        if not _within_bounds(columns):
+            _bounded_decoder.decode(body)
+            raise AssertionError("a bound is exceeded that the bounded decoder does not know")
+    except InvalidTimestamp as error:
+        raise InvalidRequest(
+            "Expected an RFC 3339 date-time or Unix seconds.", param=f"events[{error.at}].timestamp"
+        ) from error
+    except msgspec.ValidationError as error:
+        raise _fault(body, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}.") from error
+    return columns
+
+
+def _within_bounds(columns: RequestColumns) -> bool:
+    """Whether every bound is kept; which one is not, and where, the bounded decoder says."""
+    return (
+        1 <= len(columns) <= REQUEST_EVENTS_MAX
+        and all(columns.event_names)
+        and max(map(len, columns.event_names)) <= NAME_LENGTH_MAX
+        and all(columns.identifiers)
+        and max(map(len, columns.identifiers)) <= IDENTIFIER_LENGTH_MAX
+        and all(columns.payload_keys)
+        and max(map(len, columns.payload_keys), default=0) <= PAYLOAD_KEY_LENGTH_MAX
+        and max(map(len, columns.payload_values), default=0) <= PAYLOAD_VALUE_LENGTH_MAX
+        and max(columns.payload_sizes) <= PAYLOAD_KEYS_MAX
+    )
+
+
+def _complete(identifiers: list[str | None]) -> list[str]:
+    """An event without an identifier gets one of its own, so that it is one event for ever after."""
+    made = secrets.token_hex(16 * identifiers.count(None))
+    fresh = iter(range(0, len(made), 32))
+    return [each if each is not None else made[(at := next(fresh)) : at + 32] for each in identifiers]
+
+
+def _fault(body: bytes, text: str) -> InvalidRequest:
+    """msgspec's words with our path: it writes `$.events[0].payload[...]` where we owe the key."""
+    match = _AT.match(text)
+    what, path = (match["what"], match["path"]) if match else (text, None)
+    if path and path.endswith("[...]"):
+        path = path.removesuffix("[...]") + _faulty_key(body, path)
+    return InvalidRequest(what.replace("`", "'") + ".", param=path or None)
+
+
+def _faulty_key(body: bytes, path: str) -> str:
+    """`.value` for the first entry of that payload that is not as it should be; `[...]` if it cannot be told."""
+    try:
+        loose: Any = msgspec.json.decode(body)
+        entries = loose["events"][int(path[len("events[") : path.index("]")])]["payload"]
+        for key, value in entries.items():
+            try:
+                msgspec.convert({key: value}, Payload)
+            except msgspec.ValidationError:
+                return f".{key[:PAYLOAD_KEY_LENGTH_MAX]}"
+    # The text of an error repeats names that the caller chose, and they may look like a path of ours.
+    except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
+        logger.debug("the faulty key of a body cannot be named")
+    return "[...]"
