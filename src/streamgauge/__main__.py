@@ -1,0 +1,5 @@
+"""`python -m streamgauge` is the command line."""
+
+from streamgauge.cli import main
+
+main()

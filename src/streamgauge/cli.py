@@ -1,0 +1,252 @@
+"""The command line."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import click
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from streamgauge import __version__
+from streamgauge.config import ENVIRONMENT_PREFIX, Config, load
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.errors import NotFound, StartRefused, StreamgaugeError
+
+EXIT_REFUSED = 2
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options for these settings (all of them when none is named), with their own help texts and defaults."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, each in reversed(Config.__dataclass_fields__.items()):
+            if (names and name not in names) or name == "secret_key":  # a secret on a command line shows in `ps`
+                continue
+            command = click.option(
+                "--" + name.replace("_", "-"),
+                name,
+                metavar="VALUE",
+                help=f"{each.metadata['help']}  [default: {each.default}; env: {ENVIRONMENT_PREFIX}{name.upper()}]",
+            )(command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="streamgauge")
+def cli() -> None:
+    """An open, self-hosted meter event stream that speaks Stripe's public billing-meter API.
+
+    Start with `streamgauge demo`: it starts a server, streams real usage through it with the official Python client,
+    and compares the totals. `streamgauge serve` is the server alone.
+    """
+
+
+@cli.command()
+@settings()
+def serve(**given: str | None) -> None:
+    """Run the server until Ctrl-C or SIGTERM; then it finishes what is in flight and exits 0.
+
+    The first start on a folder makes a secret key and shows it once, unless STREAMGAUGE_SECRET_KEY names one.
+    """
+    config = load(os.environ, given)
+    # Imported here: it loads the store's engine, which takes longer than every other command.
+    from streamgauge.supervisor import Supervisor
+
+    sys.exit(Supervisor(config, on_ready=_say_ready, on_key=_say_key, on_filter=_FilterProgress()).run())
+
+
+@cli.command(hidden=True)
+@click.option("--listen-fd", type=int, required=True)
+@click.option("--lifeline-fd", type=int, required=True)
+@click.option("--ready-fd", type=int, required=True)
+def edge(listen_fd: int, lifeline_fd: int, ready_fd: int) -> None:
+    """The process with the public socket. `serve` starts it."""
+    from streamgauge.supervisor import run_edge
+
+    sys.exit(run_edge(load(os.environ), listen_fd=listen_fd, lifeline_fd=lifeline_fd, ready_fd=ready_fd))
+
+
+@cli.group()
+def keys() -> None:
+    """Create, list and revoke secret keys, whether or not the server runs."""
+
+
+@keys.command("create")
+@click.option("--live", is_flag=True, help="A key for live mode (sk_live_...) instead of test mode.")
+@settings("data_dir")
+def create_key(live: bool, **given: str | None) -> None:
+    """Make a secret key and show it. It is stored as a hash, so it cannot be shown again."""
+    with _keys(given) as (keys, account):
+        key, secret = keys.create(Tenant(account.id, live))
+    out.print(f"{key.id}  {secret}", soft_wrap=True)
+
+
+@keys.command("list")
+@settings("data_dir")
+def list_keys(**given: str | None) -> None:
+    """List all keys: id, mode, last characters, when made and revoked."""
+    table = Table("id", "mode", "ends in", "created", "revoked")
+    with _keys(given) as (keys, account):
+        for key in keys.list(account.id):
+            mode = "live" if key.tenant.livemode else "test"
+            table.add_row(key.id, mode, key.hint or "-", _moment(key.created_ms), _moment(key.revoked_ms))
+    out.print(table)
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+@settings("data_dir")
+def revoke_key(key_id: str, **given: str | None) -> None:
+    """Revoke a key by its id. Its sessions stop working within 5 seconds."""
+    with _keys(given) as (keys, _):
+        try:
+            key = keys.revoke(key_id)
+        except NotFound as error:
+            raise StartRefused(f"{error.message}; `streamgauge keys list` shows the ids") from error
+    out.print(f"{key.id} is revoked since {_moment(key.revoked_ms)}")
+
+
+@cli.command()
+@click.option("--url", default=None, metavar="URL", help="Of the server.  [default: http://127.0.0.1:8420]")
+@click.option("--key", default=None, metavar="KEY", help="Secret key.  [env: STREAMGAUGE_SECRET_KEY]")
+def status(url: str | None, key: str | None) -> None:
+    """Show how far a running server has come with the events of the key's account and mode."""
+    config = load(os.environ, {"secret_key": key})
+    if config.secret_key is None:
+        raise StartRefused("give the secret key with --key or in STREAMGAUGE_SECRET_KEY")
+    base_url = (url or f"http://{config.host}:{config.port}").rstrip("/")
+    try:
+        answer = httpx.get(
+            f"{base_url}/streamgauge/status", headers={"Authorization": f"Bearer {config.secret_key.reveal()}"}
+        )
+        told = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise StartRefused(f"no answer from {base_url}: {error}; is the server running?") from error
+    if answer.status_code != 200:
+        raise StartRefused(f"{base_url} answered {answer.status_code}: {told['error']['message']}")
+    table = Table(show_header=False)
+    for name, value in told.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+    out.print(table)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="End after the comparison instead of leaving the server running.")
+@settings("data_dir", "host", "port")
+def demo(once: bool, **given: str | None) -> None:
+    """Start a server, stream real usage through it, and compare its totals with the file they came from.
+
+    The server stays up until Ctrl-C, so that you can look around with the URL and key that are shown.
+    """
+    config = load(os.environ, given)
+    from streamgauge.demo.program import run
+
+    # SIGTERM ends the demo like Ctrl-C, so that its server ends too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _server(config) as url:
+        secret = _demo_secret(config)
+        equal = run(url, secret, out)
+        if not once:
+            out.print(
+                f"\nThe server is running at [bold]{url}[/] with the secret key [bold]{secret}[/]", soft_wrap=True
+            )
+            out.print("Ctrl-C ends it.")
+            _wait_for_interrupt()
+    sys.exit(0 if equal else 1)
+
+
+@contextmanager
+def _server(config: Config) -> Iterator[str]:
+    """A server in a process of its own; yields its URL when it is ready."""
+    command = [sys.executable, "-m", "streamgauge", "serve", f"--data-dir={config.data_dir}"]
+    command += [f"--host={config.host}", f"--port={config.port}"]
+    # A session of its own: Ctrl-C is for the demo, which then ends the server in order.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        url = next((word for line in process.stdout for word in line.split() if word.startswith("http://")), None)
+        if url is None:
+            raise StartRefused("the server did not start; its own words are above")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def _demo_secret(config: Config) -> str:
+    if config.secret_key is not None:
+        return config.secret_key.reveal()
+    with _keys({"data_dir": str(config.data_dir)}) as (keys, account):
+        _, secret = keys.create(Tenant(account.id, livemode=False))
+    return str(secret)
+
+
+def _wait_for_interrupt() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        out.print("stopping")
+
+
+@contextmanager
+def _keys(given: dict[str, str | None]) -> Iterator[Any]:
+    from streamgauge.adapters.system.data_folder import DataFolder
+    from streamgauge.bootstrap import open_keys
+
+    with open_keys(DataFolder(load(os.environ, given).data_dir)) as opened:
+        yield opened
+
+
+class _FilterProgress:
+    """A bar while the deduplication filter is read from the store, if there is a terminal to show it on."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self._task = self._bar.add_task("reading identifiers", total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.start()
+        self._bar.update(self._task, completed=done, total=total)
+        if done >= total:
+            self._bar.stop()
+
+
+def _say_ready(url: str) -> None:
+    out.print(f"Streamgauge {__version__} is ready at {url}", soft_wrap=True)
+
+
+def _say_key(secret: str) -> None:
+    out.print(f"Secret key of this folder, shown this once: {secret}", soft_wrap=True)
+
+
+def _moment(at_ms: int | None) -> str:
+    return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def main() -> NoReturn:
+    """Errors of ours are one line and an exit status; mistakes of ours are a traceback."""
+    os.umask(0o077)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("streamgauge").setLevel(logging.INFO)
+    try:
+        cli()
+    except StreamgaugeError as error:
+        err.print(f"streamgauge: {error.message}", markup=False, soft_wrap=True)
+        sys.exit(EXIT_REFUSED)
+    sys.exit(0)

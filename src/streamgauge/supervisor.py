@@ -1,0 +1,276 @@
+"""Processes of one server: the engine in this one, an edge in a child, both ended together.
+
+engine   this process: control plane, applying, queries; listens on a Unix socket in the data folder
+edge     a child with the public socket: answers the stream, appends to the log, hands everything else to the engine
+
+docs/adr/0003-process-layout.md has the reasons and the measurements.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.bootstrap import Engine, build_edge, build_engine
+from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.credential import livemode_of_secret
+from streamgauge.domain.errors import DurabilityLost, StartRefused
+
+logger = logging.getLogger(__name__)
+
+EXIT_FAILED: Final = 1
+EXIT_DISK_FAILED: Final = 3
+_EDGE_SETTLED_SECONDS: Final = 10
+_EDGE_EARLY_DEATHS_MAX: Final = 5
+_GC_ALLOCATIONS: Final = 200_000
+_LISTEN_QUEUE: Final = 2_048
+# Longer than clients keep a connection in their pools: a server that closes first makes their next request fail.
+_KEEP_ALIVE_SECONDS: Final = 75
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the supervisor has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: ASGIApp, *, lifespan: bool, grace_seconds: int) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            lifespan="on" if lifespan else "off",
+            http="httptools",
+            ws="none",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=lifespan,
+            backlog=_LISTEN_QUEUE,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=grace_seconds,
+        )
+    )
+
+
+def listen(config: Config) -> socket.socket:
+    """Take the public port, before anything else is touched. Raises StartRefused in one line."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    public = socket.socket(family, socket.SOCK_STREAM)
+    public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        public.bind((config.host, config.port))
+    except OSError as error:
+        public.close()
+        raise StartRefused(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
+    public.listen(_LISTEN_QUEUE)
+    return public
+
+
+def url_of(public: socket.socket) -> str:
+    host, port = public.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Supervisor:
+    """Starts engine and edge, keeps them, and ends them in the order in which nothing is lost.
+
+    `on_ready` is called with the URL when events are accepted, `on_key` with a secret that was made because the
+    folder had no key yet.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        on_ready: Callable[[str], None],
+        on_key: Callable[[str], None],
+        on_filter: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._on_key = on_key
+        self._on_filter = on_filter
+        self._exit_code = 0
+        self._ending = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self) -> int:
+        """Serve until a signal; the exit code. Raises StartRefused."""
+        folder = DataFolder(self._config.data_dir)
+        folder.lock()
+        with contextlib.closing(listen(self._config)) as public:
+            engine = build_engine(self._config, folder, self._fail, self._on_filter)
+            try:
+                self._seed_keys(engine)
+                uvloop.run(self._serve(engine, folder, public))
+            finally:
+                engine.close(0 if self._exit_code else self._config.shutdown_grace_seconds)
+        return self._exit_code
+
+    def _seed_keys(self, engine: Engine) -> None:
+        if self._config.secret_key is not None:
+            secret = self._config.secret_key.reveal()
+            engine.keys.adopt(Tenant(engine.account.id, bool(livemode_of_secret(secret))), secret)
+        elif not engine.keys.list(engine.account.id):
+            self._on_key(engine.keys.create(Tenant(engine.account.id, livemode=False))[1])
+
+    async def _serve(self, engine: Engine, folder: DataFolder, public: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ending.set)
+        engine.applying.start()
+        inner_socket = _listen_on(folder.engine_socket)
+        inner = _server(engine.app, lifespan=False, grace_seconds=self._config.shutdown_grace_seconds)
+        serving = asyncio.create_task(inner.serve(sockets=[inner_socket]))
+        try:
+            await self._keep_edge(folder, public)
+        finally:
+            inner.should_exit = True
+            await serving
+            Path(folder.engine_socket).unlink(missing_ok=True)
+
+    async def _keep_edge(self, folder: DataFolder, public: socket.socket) -> None:
+        """Run the edge until the end; start it again when it dies of something else than the disk."""
+        announced = False
+        early_deaths = 0
+        while True:
+            edge = EdgeProcess(self._config, folder, public)
+            exited = asyncio.create_task(edge.wait())
+            ending = asyncio.create_task(self._ending.wait())
+            began = time.monotonic()
+            if await edge.is_ready() and not announced:
+                self._on_ready(url_of(public))
+                announced = True
+            await asyncio.wait((exited, ending), return_when=asyncio.FIRST_COMPLETED)
+            if self._ending.is_set():
+                # Left open it would take connections that nobody serves: their clients would hang instead of going on.
+                public.close()
+                edge.terminate()
+                code = await exited
+                if code != 0 and self._exit_code == 0:
+                    self._exit_code = EXIT_FAILED
+                return
+            ending.cancel()
+            code = await exited
+            early_deaths = early_deaths + 1 if time.monotonic() - began < _EDGE_SETTLED_SECONDS else 0
+            logger.error("edge ended exit_code=%d", code)
+            if code == EXIT_DISK_FAILED or early_deaths >= _EDGE_EARLY_DEATHS_MAX:
+                self._exit_code = EXIT_DISK_FAILED if code == EXIT_DISK_FAILED else EXIT_FAILED
+                return
+
+    def _fail(self, error: BaseException) -> None:
+        """From the applying thread: end everything, with an exit code that says so."""
+        self._exit_code = _exit_code_of(error)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._ending.set)
+
+
+def _exit_code_of(error: BaseException) -> int:
+    return EXIT_DISK_FAILED if isinstance(error, DurabilityLost) else EXIT_FAILED
+
+
+class EdgeProcess:
+    """The child. It inherits the public socket, the folder's lock (so that the folder stays locked while the child
+    lives) and one end of a pipe whose closing tells it that the engine is gone, however that died."""
+
+    def __init__(self, config: Config, folder: DataFolder, public: socket.socket) -> None:
+        self._lifeline_read, self._lifeline = os.pipe()
+        self._ready, ready_write = os.pipe()
+        inherited = (public.fileno(), self._lifeline_read, ready_write, folder.lock_descriptor)
+        command = [sys.executable, "-m", "streamgauge", "edge"]
+        command += [f"--listen-fd={inherited[0]}", f"--lifeline-fd={inherited[1]}", f"--ready-fd={inherited[2]}"]
+        self._process = subprocess.Popen(command, pass_fds=inherited, env={**os.environ, **environment_of(config)})
+        os.close(self._lifeline_read)
+        os.close(ready_write)
+
+    async def is_ready(self) -> bool:
+        """Wait until it accepts connections; False when it ended before."""
+        said = await asyncio.to_thread(os.read, self._ready, 1)
+        os.close(self._ready)
+        return bool(said)
+
+    async def wait(self) -> int:
+        code = await asyncio.to_thread(self._process.wait)
+        os.close(self._lifeline)
+        return code
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+
+def environment_of(config: Config) -> dict[str, str]:
+    """The settings as the child reads them; it needs no secret key."""
+    settings = {each.name: getattr(config, each.name) for each in fields(config)}
+    return {
+        ENVIRONMENT_PREFIX + name.upper(): str(value)
+        for name, value in settings.items()
+        if value is not None and not isinstance(value, Secret)
+    } | {ENVIRONMENT_PREFIX + "SECRET_KEY": ""}
+
+
+def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int) -> int:
+    """The edge process: serve until SIGTERM, or until the engine is gone."""
+    failed: list[BaseException] = []
+    folder = DataFolder(config.data_dir)
+    public = socket.socket(fileno=listen_fd)
+
+    def fail(error: BaseException) -> None:
+        failed.append(error)
+        server.should_exit = True
+
+    edge, resources = build_edge(config, folder, folder.engine_socket, fail)
+    server = _server(edge, lifespan=True, grace_seconds=config.shutdown_grace_seconds)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        # Decoded events hold no cycles, and there are very many of them: looking for some took 10 % of the time.
+        gc.freeze()
+        gc.set_threshold(_GC_ALLOCATIONS)
+        # An interrupt from the terminal reaches both processes; the engine's process decides about the end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        loop.add_signal_handler(signal.SIGTERM, _end, server)
+        loop.add_reader(lifeline_fd, _end, server)
+        serving = asyncio.create_task(server.serve(sockets=[public]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            os.write(ready_fd, b"\n")
+        os.close(ready_fd)
+        await serving
+
+    with resources:
+        uvloop.run(serve())
+    return _exit_code_of(failed[0]) if failed else 0
+
+
+def _end(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+def _listen_on(path: str) -> socket.socket:
+    """The engine's own socket. A file left by a killed server may be replaced: the folder is locked."""
+    Path(path).unlink(missing_ok=True)
+    inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    inner.bind(path)
+    os.chmod(path, 0o600)
+    inner.listen(_LISTEN_QUEUE)
+    return inner
