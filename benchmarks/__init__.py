@@ -1,0 +1,1 @@
+"""How fast, how heavy, how exact: measured against the installed server, over HTTP alone."""
