@@ -148,8 +148,8 @@ def _check_that_parts_belong_together(folder: DataFolder, log: EventLog, progres
         )
     if checkpoint.next_offset > 0 and not store.count_events():
         raise StartRefused(
-            f"{folder.store}: is empty, and events up to {checkpoint.next_offset} were applied; restore it from a backup, "
-            f"or delete {folder.progress} too: then everything is applied again from the log"
+            f"{folder.store}: is empty, and events up to {checkpoint.next_offset} were applied; "
+            f"restore it from a backup, or delete {folder.progress} too: then everything is applied again from the log"
         )
 
 

@@ -74,7 +74,7 @@ class Config:
         200_000, "Events applied to the usage store in one step.", minimum=100, maximum=1_000_000
     )
     apply_interval_ms: int = setting(
-        250,
+        400,
         "Shortest time between two steps of applying under load; an idle server applies at once.",
         minimum=0,
         maximum=10_000,

@@ -39,6 +39,7 @@ EXIT_DISK_FAILED: Final = 3
 _EDGE_SETTLED_SECONDS: Final = 10
 _EDGE_EARLY_DEATHS_MAX: Final = 5
 _GC_ALLOCATIONS: Final = 200_000
+_EDGE_NICENESS: Final = 5
 _LISTEN_QUEUE: Final = 2_048
 # Longer than clients keep a connection in their pools: a server that closes first makes their next request fail.
 _KEEP_ALIVE_SECONDS: Final = 75
@@ -245,6 +246,9 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
         # Decoded events hold no cycles, and there are very many of them: looking for some took 10 % of the time.
         gc.freeze()
         gc.set_threshold(_GC_ALLOCATIONS)
+        # When both want more than the machine has, applying goes first: what was acknowledged becomes visible before
+        # more is acknowledged, instead of a backlog that is applied when a core lies idle.
+        os.nice(_EDGE_NICENESS)
         # An interrupt from the terminal reaches both processes; the engine's process decides about the end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         loop.add_signal_handler(signal.SIGTERM, _end, server)
