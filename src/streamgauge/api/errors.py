@@ -41,7 +41,7 @@ STATUS: Mapping[type[StreamgaugeError], int] = MappingProxyType(
 
 STATUS_INTERNAL = 500
 
-DOCS_URL = "https://github.com/streamgauge/streamgauge/blob/main/docs/errors.md"
+DOCS_URL = "docs/errors.md"  # in this repository: the contract asks for a text, and we have no address to give
 INTERNAL_MESSAGE = "An error on our side. Its details are in the server's log under this answer's Request-Id."
 RETRY_AFTER_SECONDS = 1
 URL_SHOWN_MAX = 200  # characters of an unknown URL that its 404 repeats
