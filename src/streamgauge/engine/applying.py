@@ -48,7 +48,8 @@ class Applying:
         """Apply what is in the log, for at most `drain_seconds` (and to the end of a step under way), then stop."""
         self._deadline = time.monotonic() + drain_seconds
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # a start that was refused stops what never ran
+            self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -166,3 +166,7 @@ def test_an_idle_thread_stops_at_once(start: Callable[..., Applying]) -> None:
     assert applier.finished.wait(WAIT_SECONDS)
     applying.stop(WAIT_SECONDS)
     assert not applying._thread.is_alive()
+
+
+def test_stopping_what_was_never_started_is_no_error() -> None:
+    Applying(ScriptedApplier(), prepare=lambda: None, interval_seconds=0, on_fatal=lambda error: None).stop(0)
