@@ -31,11 +31,10 @@ MINUTE_MS = 60_000
 FORMULAS = {CONTEXT_TOKENS: "sum", GENERATED_TOKENS: "sum", LLM_CALLS: "count"}
 
 
-def run(base_url: str, secret_key: str, console: Console, *, repeat: bool = False) -> bool:
+def run(base_url: str, secret_key: str, console: Console) -> bool:
     """Stream the trace twice into the server at `base_url` and compare its summaries with the file.
 
-    With `repeat`, runs follow each other, each with customers of its own, until one differs or the user stops it.
-    Returns True when every total of every run was equal.
+    Returns True when every total was equal.
     Raises StartRefused when the official client is missing or a meter of an older run does not fit; Unavailable when
     the server does not answer or events do not become visible in time; StreamgaugeError when it refuses a request.
     """
@@ -52,15 +51,12 @@ def run(base_url: str, secret_key: str, console: Console, *, repeat: bool = Fals
         highlight=False,
     )
     try:
-        equal = _run_once(base_url, secret_key, calls, console)
-        while equal and repeat:
-            equal = _run_once(base_url, secret_key, calls, console)
+        return _run_once(base_url, secret_key, calls, console)
     except stripe.APIConnectionError as error:
         # Its text blames the real service and gives that one's support address.
         raise Unavailable(f"no answer from {base_url}: is the server running?") from error
     except stripe.StripeError as error:
         raise StreamgaugeError(f"the server at {base_url} refused a request of the demo: {error}") from error
-    return equal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 REQUEST_EVENTS_MAX: Final = 100
 REQUEST_BYTES_MAX: Final = 2**20
-NAME_LENGTH_MAX: Final = 100
 IDENTIFIER_LENGTH_MAX: Final = 100
-PAYLOAD_KEY_LENGTH_MAX: Final = 100
 PAYLOAD_KEYS_MAX: Final = 100
 PAYLOAD_VALUE_LENGTH_MAX: Final = 5_000
 TIMESTAMP_LENGTH_MAX: Final = 40
@@ -68,7 +66,7 @@ def _parse_canonical(timestamps: Sequence[str | int | None]) -> NDArray[np.int64
         joined = ("\n".join(timestamps) + "\n").encode("ascii")  # type: ignore[arg-type]  # what is no text is caught
     except (TypeError, UnicodeEncodeError):
         return None
-    if not joined or len(joined) != len(_CANONICAL) * len(timestamps):
+    if len(joined) != len(_CANONICAL) * len(timestamps):
         return None
     # As many line ends as rows, each at the end of one: so each row is one text, not parts of two.
     letters = np.frombuffer(joined, np.uint8).reshape(len(timestamps), -1)

@@ -1,5 +1,7 @@
 """Summaries: totals per customer and window, read from rollups."""
 
+from typing import Final
+
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import InvalidRequest
 from streamgauge.domain.meter import EventTimeWindow
@@ -7,6 +9,9 @@ from streamgauge.domain.summary import SummaryRow, aligned_range, summary_id
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import Listed, Page
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore, WindowTotal
+
+# More windows than a range can hold: ten years of hours.
+_WINDOWS_MAX: Final = 100_000
 
 
 class Summaries:
@@ -70,7 +75,3 @@ class Summaries:
             return Listed(tuple(map(row, found[: page.limit])), len(found) > page.limit)
         found = windows(page.limit + 1, after=named[0])
         return Listed(tuple(map(row, found[-page.limit :])), len(found) > page.limit)
-
-
-# More windows than a range can hold: ten years of hours.
-_WINDOWS_MAX = 100_000

@@ -11,8 +11,6 @@ Materialized views fold each event into one of the two with the insert, under th
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
-
 # How many inserts back a repeated token is recognised. Only the last intent is ever redone.
 _DEDUPLICATION_WINDOW: Final = 1000
 

@@ -14,10 +14,9 @@ import msgspec
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import InvalidRequest
 from streamgauge.domain.event_block import RequestColumns
+from streamgauge.domain.meter import EVENT_NAME_LENGTH_MAX, PAYLOAD_KEY_LENGTH_MAX
 from streamgauge.domain.meter_event import (
     IDENTIFIER_LENGTH_MAX,
-    NAME_LENGTH_MAX,
-    PAYLOAD_KEY_LENGTH_MAX,
     PAYLOAD_KEYS_MAX,
     PAYLOAD_VALUE_LENGTH_MAX,
     REQUEST_EVENTS_MAX,
@@ -28,7 +27,7 @@ from streamgauge.domain.meter_event import (
 
 logger = logging.getLogger(__name__)
 
-EventName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+EventName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_NAME_LENGTH_MAX)]
 Identifier: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=IDENTIFIER_LENGTH_MAX)]
 Timestamp: TypeAlias = Annotated[str, msgspec.Meta(max_length=TIMESTAMP_LENGTH_MAX)] | int
 PayloadKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=PAYLOAD_KEY_LENGTH_MAX)]
@@ -102,7 +101,7 @@ def _within_bounds(columns: RequestColumns) -> bool:
     return (
         1 <= len(columns) <= REQUEST_EVENTS_MAX
         and all(columns.event_names)
-        and max(map(len, columns.event_names)) <= NAME_LENGTH_MAX
+        and max(map(len, columns.event_names)) <= EVENT_NAME_LENGTH_MAX
         and all(columns.identifiers)
         and max(map(len, columns.identifiers)) <= IDENTIFIER_LENGTH_MAX
         and all(columns.payload_keys)
