@@ -278,6 +278,35 @@ def test_a_crash_around_the_insert_neither_loses_nor_doubles(world: World, after
     assert world.fates("b") == ["counted", "duplicate"]
 
 
+class _StoreThatRemembers(_StoreThatDies):
+    """Dies after its first insert, and keeps what each insert was given."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, after_insert=True)
+        self.inserts: list[tuple[str, SettledEvents]] = []
+
+    def insert(self, events: SettledEvents, token: str) -> None:
+        self.inserts.append((token, events))
+        super().insert(events, token)
+
+
+def test_a_redo_gives_the_store_the_same_rows_although_it_has_them_already(world: World) -> None:
+    """Of an insert that was cut in the middle the store has some parts: the rest must arrive with the same fates."""
+    world.add_meter()
+    world.add_customer()
+    world.accept(Event("a", value="1"), Event("a", value="1"), Event("b", value="10"))
+    store = _StoreThatRemembers(world)
+    world.store = store  # type: ignore[assignment]
+    world.restart()
+    with pytest.raises(Unavailable):
+        world.apply()
+    world.restart()
+    world.apply()
+    (first_token, first), (second_token, second) = store.inserts
+    assert first_token == second_token
+    assert first.table.equals(second.table)
+
+
 def test_an_intent_whose_range_is_not_in_the_log_stops_with_its_place(world: World) -> None:
     world.accept(Event("a"))
     world.progress.intend(Intent(0, 7))
