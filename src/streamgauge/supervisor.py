@@ -26,6 +26,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.api.inner_server import InnerServer
 from streamgauge.bootstrap import Engine, build_edge, build_engine
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
 from streamgauge.domain.account import Tenant
@@ -53,18 +54,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: ASGIApp, *, lifespan: bool, grace_seconds: int) -> _Server:
+def _server(app: ASGIApp, *, grace_seconds: int) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            lifespan="on" if lifespan else "off",
+            lifespan="on",
             http="httptools",
             ws="none",
             proxy_headers=False,
             log_config=None,
             access_log=False,
             server_header=False,
-            date_header=lifespan,
             backlog=_LISTEN_QUEUE,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=grace_seconds,
@@ -139,14 +139,12 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._ending.set)
         engine.applying.start()
-        inner_socket = _listen_on(folder.engine_socket)
-        inner = _server(engine.app, lifespan=False, grace_seconds=self._config.shutdown_grace_seconds)
-        serving = asyncio.create_task(inner.serve(sockets=[inner_socket]))
+        inner = InnerServer(engine.app)
+        await inner.start(_listen_on(folder.engine_socket))
         try:
             await self._keep_edge(folder, public)
         finally:
-            inner.should_exit = True
-            await serving
+            await inner.stop(self._config.shutdown_grace_seconds)
             Path(folder.engine_socket).unlink(missing_ok=True)
 
     async def _keep_edge(self, folder: DataFolder, public: socket.socket) -> None:
@@ -239,7 +237,7 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
         server.should_exit = True
 
     edge, resources = build_edge(config, folder, folder.engine_socket, fail)
-    server = _server(edge, lifespan=True, grace_seconds=config.shutdown_grace_seconds)
+    server = _server(edge, grace_seconds=config.shutdown_grace_seconds)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()

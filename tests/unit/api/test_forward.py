@@ -1,40 +1,45 @@
-"""The way from the edge to the engine: requests are handed on whole or not at all."""
+"""The way from the edge to the engine and back: requests are handed on whole or not at all, many at a time."""
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from streamgauge.api import forward as forward_module
 from streamgauge.api.forward import ForwardToEngine
+from streamgauge.api.hop import MESSAGE_BYTES_MAX, Frames, HandedAnswer, framed
+from streamgauge.api.inner_server import InnerServer
 
 
 class Engine:
-    """Listens where the engine would, keeps what reaches it, and answers with what it was told to."""
+    """Serves where the engine would, and keeps what reaches it. `app` answers in place of the control application."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path / "engine.sock")
-        self.received: list[bytes] = []
-        self.answer = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\nx-own: yes\r\nserver: inner\r\n\r\nok"
+    def __init__(self, folder: Path, app: ASGIApp | None = None) -> None:
+        self.path = str(folder / "engine.sock")
+        self.received: list[tuple[Scope, bytes]] = []
+        self._server = InnerServer(app or self._created)
 
     async def __aenter__(self) -> "Engine":
-        self._server = await asyncio.start_unix_server(self._serve, self.path)
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(self.path)
+        listening.listen()
+        await self._server.start(listening)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+        await self._server.stop(grace_seconds=5)
+        Path(self.path).unlink()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(
-            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
-        )
-        self.received.append(head + await reader.readexactly(length))
-        writer.write(self.answer)
-        await writer.drain()
-        writer.close()
+    async def _created(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.received.append((scope, (await receive())["body"]))
+        headers = [(b"x-own", b"yes"), (b"server", b"inner")]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": b"o", "more_body": True})
+        await send({"type": "http.response.body", "body": b"k"})
 
 
 async def call(
@@ -57,10 +62,7 @@ async def call(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    try:
-        await app(scope, receive, send)
-    finally:
-        await app.close()
+    await app(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -71,21 +73,53 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 def test_a_request_and_its_answer_pass_as_they_are(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Engine(tmp_path) as engine:
+            app = ForwardToEngine(engine.path)
             given = [
                 (b"authorization", b"Bearer x"),
                 (b"connection", b"close"),
                 (b"x-streamgauge-request-id", b"req_forged"),
             ]
-            status, headers, body = await call(
-                ForwardToEngine(engine.path), part(b"name=A", more=True), part(b"da"), headers=given
-            )
+            status, headers, body = await call(app, part(b"name=A", more=True), part(b"da"), headers=given)
+            await app.close()
         assert (status, body, headers[b"x-own"]) == (201, b"ok", b"yes")
         assert b"server" not in headers
-        (request,) = engine.received
-        assert request.startswith(b"POST /v1/customers/a%20b?expand[]=x HTTP/1.1\r\n")
-        assert request.endswith(b"\r\n\r\nname=Ada")
-        assert b"authorization: Bearer x" in request.replace(b"Authorization", b"authorization")
-        assert b"req_forged" not in request
+        ((scope, sent),) = engine.received
+        assert (scope["method"], scope["path"], scope["raw_path"], scope["query_string"], sent) == (
+            "POST",
+            "/v1/customers/a b",
+            b"/v1/customers/a%20b",
+            b"expand[]=x",
+            b"name=Ada",
+        )
+        handed = [tuple(each) for each in scope["headers"]]
+        assert (b"authorization", b"Bearer x") in handed
+        names = [name for name, _ in handed]
+        assert names.count(b"x-streamgauge-request-id") == 1
+        assert (b"x-streamgauge-request-id", b"req_forged") not in handed
+        assert b"connection" not in names
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_take_longer_do_not_hold_up_the_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        release = asyncio.Event()
+
+        async def in_turn(scope: Scope, receive: Receive, send: Send) -> None:
+            body = (await receive())["body"]
+            await (release.wait() if body == b"slow" else asyncio.sleep(0))
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": body})
+
+        async with Engine(tmp_path, in_turn) as engine:
+            app = ForwardToEngine(engine.path)
+            slow = asyncio.create_task(call(app, part(b"slow")))
+            answers = await asyncio.gather(*(call(app, part(str(number).encode())) for number in range(50)))
+            assert [body for _, _, body in answers] == [str(number).encode() for number in range(50)]
+            assert not slow.done()
+            release.set()
+            assert (await slow)[2] == b"slow"
+            await app.close()
 
     asyncio.run(scenario())
 
@@ -113,16 +147,78 @@ def test_a_body_over_a_mebibyte_is_refused_at_the_edge(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("broken", ["nobody listens", "it dies in the middle"])
-def test_without_the_engine_it_is_503_with_an_id_and_when_to_come_again(tmp_path: Path, broken: str) -> None:
-    async def scenario() -> tuple[int, dict[bytes, bytes], bytes]:
-        if broken == "nobody listens":
-            return await call(ForwardToEngine(str(tmp_path / "engine.sock")), part(b""))
-        async with Engine(tmp_path) as engine:
-            engine.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
-            return await call(ForwardToEngine(engine.path), part(b""))
-
-    status, headers, body = asyncio.run(scenario())
+def refused(answer: tuple[int, dict[bytes, bytes], bytes]) -> str:
+    status, headers, body = answer
     assert (status, headers[b"stripe-should-retry"]) == (503, b"true")
     assert headers[b"request-id"].startswith(b"req_")
-    assert json.loads(body)["error"]["code"] == "service_unavailable"
+    return str(json.loads(body)["error"]["code"])
+
+
+def test_without_the_engine_it_is_503_with_an_id_and_when_to_come_again(tmp_path: Path) -> None:
+    async def nobody_listens() -> tuple[int, dict[bytes, bytes], bytes]:
+        return await call(ForwardToEngine(str(tmp_path / "engine.sock")), part(b""))
+
+    assert refused(asyncio.run(nobody_listens())) == "service_unavailable"
+
+
+def test_an_engine_that_goes_away_in_the_middle_is_503_and_one_that_comes_back_is_found(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async def never(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.sleep(60)
+
+        engine = Engine(tmp_path, never)
+        async with engine:
+            app = ForwardToEngine(engine.path)
+            waiting = asyncio.create_task(call(app, part(b"")))
+            while not engine._server._tasks:
+                await asyncio.sleep(0)
+            engine._server._tasks.clear()  # as if it was killed: nothing is finished
+        assert refused(await waiting) == "service_unavailable"
+        async with Engine(tmp_path):
+            assert (await call(app, part(b"")))[0] == 201
+            await app.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_than_may_be_under_way_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_module, "_UNDER_WAY_MAX", 3)
+
+    async def scenario() -> list[int]:
+        async with Engine(tmp_path) as engine:
+            app = ForwardToEngine(engine.path)
+            answers = await asyncio.gather(*(call(app, part(b"")) for _ in range(5)))
+            await app.close()
+        assert {refused(each) for each in answers if each[0] == 503} == {"backlog_full"}
+        return sorted(status for status, _, _ in answers)
+
+    assert asyncio.run(scenario()) == [201, 201, 201, 503, 503]
+
+
+def test_a_mistake_of_the_application_is_a_bare_500_and_not_a_client_left_waiting(tmp_path: Path) -> None:
+    async def mistaken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError("secret")
+
+    async def scenario() -> None:
+        async with Engine(tmp_path, mistaken) as engine:
+            app = ForwardToEngine(engine.path)
+            status, _, body = await call(app, part(b""))
+            await app.close()
+        assert status == 500
+        assert b"secret" not in body
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 1_000])
+def test_messages_are_whole_however_the_connection_cuts_them(step: int) -> None:
+    answers = [HandedAnswer(number, 200, [(b"a", b"b")], b"x" * 50 * number) for number in range(4)]
+    stream = b"".join(map(framed, answers))
+    frames = Frames()
+    messages = [each for at in range(0, len(stream), step) for each in frames.feed(stream[at : at + step])]
+    assert messages == [framed(each)[4:] for each in answers]
+
+
+def test_what_cannot_be_a_message_ends_the_connection() -> None:
+    with pytest.raises(ValueError, match="a message of"):
+        list(Frames().feed((MESSAGE_BYTES_MAX + 1).to_bytes(4, "big")))
