@@ -1,4 +1,8 @@
-"""The contract of `UsageStore`, run on every adapter."""
+"""The contract of `UsageStore`, run on every adapter: what is stored, claimed and read back.
+
+Totals are in `test_usage_store_totals.py`, cancellations in `test_usage_store_cancellations.py` and
+`test_usage_store_counted.py`.
+"""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -6,25 +10,15 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
-from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.fate import Fate
-from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
-from streamgauge.domain.span import Span
-from streamgauge.domain.summary import Range
-from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore
+from streamgauge.domain.meter import EventTimeWindow, Formula
+from streamgauge.engine.ports.usage_store import UsageStore
 from tests.support.settled import Settled, hash_of, settled
+from tests.support.usage import DAY_S, FIRST_DAY_MS, FIRST_DAY_S, HOUR, LIVE, OTHER, hashes, meter_of, totals
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World, request
-
-LIVE = Tenant(TENANT.account_id, livemode=True)
-OTHER = Tenant("acct_other", livemode=False)
-FIRST_DAY_MS = START_MS // DAY_MS * DAY_MS
-FIRST_DAY_S = FIRST_DAY_MS // 1000
-HOUR_S, DAY_S = 3_600, 86_400
-HOUR, DAY = EventTimeWindow.HOUR, EventTimeWindow.DAY
 
 STRANGE_TEXTS = [
     "plain",
@@ -51,67 +45,6 @@ STRANGE_TEXTS = [
     "NULL",
     "x" * 100,
 ]
-
-
-@pytest.fixture(params=["memory", "clickhouse"])
-def store(request: pytest.FixtureRequest) -> UsageStore:
-    if request.param == "memory":
-        return MemoryUsageStore()
-    made: UsageStore = request.getfixturevalue("new_clickhouse_store")()
-    return made
-
-
-def meter_of(
-    formula: Formula = Formula.SUM,
-    window: EventTimeWindow | None = None,
-    meter_id: str = "mtr_api_requests",
-    tenant: Tenant = TENANT,
-) -> Meter:
-    return Meter(
-        id=meter_id,
-        tenant=tenant,
-        display_name="",
-        event_name="api_requests",
-        formula=formula,
-        event_time_window=window,
-        created_ms=0,
-        updated_ms=0,
-        active_spans=(Span(0),),
-    )
-
-
-def totals(
-    store: UsageStore,
-    meter: Meter,
-    grouping: EventTimeWindow | None = None,
-    *,
-    customer: str = "cus_1",
-    start_s: int = FIRST_DAY_S - DAY_S,
-    end_s: int = FIRST_DAY_S + 30 * DAY_S,
-    limit: int = 1_000,
-    before: int | None = None,
-    after: int | None = None,
-) -> list[tuple[int, Decimal]]:
-    """(hours from the first day's start to the window's, value), as the store answers them."""
-    found = store.totals(
-        SummaryQuery(
-            meter=meter,
-            customer_id=customer,
-            range=Range(start_s, end_s),
-            grouping=grouping,
-            limit=limit,
-            start_s_before=before,
-            start_s_after=after,
-        )
-    )
-    for total in found:
-        lengths_s = {None: end_s - start_s, HOUR: HOUR_S, DAY: DAY_S}
-        assert total.window.end_s - total.window.start_s == lengths_s[grouping]
-    return [((total.window.start_s - FIRST_DAY_S) // HOUR_S, total.value) for total in found]
-
-
-def hashes(*numbers: int) -> NDArray[np.uint64]:
-    return np.array(numbers, np.uint64)
 
 
 def test_a_fresh_store_is_empty(store: UsageStore) -> None:
@@ -309,155 +242,7 @@ def test_claimed_hashes_are_all_that_the_filter_needs_oldest_first(store: UsageS
     assert store.count_claimed(since_ms=since_ms) == 62
 
 
-# --- totals
-
-# (hour of the first day, minute, value) in log order; together they tell every formula and window apart.
-DAYS_OF_USAGE = [
-    (0, 10, 1),
-    (0, 50, 2),
-    (0, 30, 4),  # received last in its hour
-    (5, 0, 8),  # received last in its day
-    (24, 0, 16),  # exactly at midnight
-    (24, 0, 32),  # and the same moment again
-    (47, 59, 64),
-    (26, 0, 128),  # received last in its day
-]
-
-
-def insert_usage(store: UsageStore, meter: Meter, *, at_a_time: int = 3) -> None:
-    events = [
-        Settled(
-            identifier=f"{meter.id}-{at}",
-            offset=at,
-            value=value,
-            meter=meter.id,
-            timestamp_ms=FIRST_DAY_MS + hour * HOUR_MS + minute * 60_000,
-            keeps_latest=meter.keeps_latest,
-        )
-        for at, (hour, minute, value) in enumerate(DAYS_OF_USAGE)
-    ]
-    for start in range(0, len(events), at_a_time):
-        store.insert(settled(events[start : start + at_a_time]), f"{meter.id}-{start}")
-
-
-@pytest.mark.parametrize(
-    ("formula", "window", "whole", "by_hour", "by_day"),
-    [
-        (Formula.SUM, None, 255, {0: 7, 5: 8, 24: 48, 26: 128, 47: 64}, {0: 15, 24: 240}),
-        (Formula.COUNT, None, 8, {0: 3, 5: 1, 24: 2, 26: 1, 47: 1}, {0: 4, 24: 4}),
-        (Formula.LAST, None, 64, {0: 2, 5: 8, 24: 32, 26: 128, 47: 64}, {0: 8, 24: 64}),
-        (Formula.SUM, HOUR, 236, {0: 4, 5: 8, 24: 32, 26: 128, 47: 64}, {0: 12, 24: 224}),
-        (Formula.COUNT, HOUR, 5, {0: 1, 5: 1, 24: 1, 26: 1, 47: 1}, {0: 2, 24: 3}),
-        (Formula.LAST, HOUR, 64, {0: 4, 5: 8, 24: 32, 26: 128, 47: 64}, {0: 8, 24: 64}),
-        (Formula.SUM, DAY, 136, {5: 8, 26: 128}, {0: 8, 24: 128}),
-        (Formula.COUNT, DAY, 2, {5: 1, 26: 1}, {0: 1, 24: 1}),
-        (Formula.LAST, DAY, 128, {5: 8, 26: 128}, {0: 8, 24: 128}),
-    ],
-)
-@pytest.mark.parametrize("at_a_time", [1, 3, 8])
-def test_totals_follow_the_formula_and_the_windows_newest_first(
-    store: UsageStore,
-    formula: Formula,
-    window: EventTimeWindow | None,
-    whole: int,
-    by_hour: dict[int, int],
-    by_day: dict[int, int],
-    at_a_time: int,
-) -> None:
-    meter = meter_of(formula, window)
-    insert_usage(store, meter, at_a_time=at_a_time)
-    assert totals(store, meter) == [(-24, Decimal(whole))]
-    assert totals(store, meter, HOUR) == [(hour, Decimal(value)) for hour, value in reversed(by_hour.items())]
-    assert totals(store, meter, DAY) == [(hour, Decimal(value)) for hour, value in reversed(by_day.items())]
-
-
-@pytest.mark.parametrize(
-    ("formula", "window", "from_minute", "to_minute", "expected"),
-    [
-        (Formula.SUM, None, 10, 51, 7),  # the start is inclusive
-        (Formula.SUM, None, 11, 50, 4),  # the end is exclusive
-        (Formula.SUM, None, 51, 300, None),
-        (Formula.SUM, None, 51, 301, 8),
-        # What an event time window keeps is decided before the range cuts it.
-        (Formula.SUM, HOUR, 10, 30, None),
-        (Formula.SUM, HOUR, 30, 31, 4),
-        (Formula.COUNT, DAY, 0, 300, None),
-        (Formula.SUM, DAY, 27 * 60, 48 * 60, None),  # what was kept lies before the range
-        (Formula.LAST, DAY, 300, 301, 8),
-        (Formula.LAST, None, 0, 50, 4),
-        (Formula.LAST, None, 0, 51, 2),
-    ],
-)
-def test_a_range_is_half_open_and_cuts_by_the_minute(
-    store: UsageStore,
-    formula: Formula,
-    window: EventTimeWindow | None,
-    from_minute: int,
-    to_minute: int,
-    expected: int | None,
-) -> None:
-    meter = meter_of(formula, window)
-    insert_usage(store, meter)
-    found = totals(store, meter, start_s=FIRST_DAY_S + from_minute * 60, end_s=FIRST_DAY_S + to_minute * 60)
-    assert [value for _, value in found] == ([] if expected is None else [Decimal(expected)])
-
-
-@pytest.mark.parametrize("window", [None, HOUR])
-@pytest.mark.parametrize(
-    ("limit", "before", "after", "expected"),
-    [
-        (1, None, None, [47]),
-        (2, None, None, [47, 26]),
-        (5, None, None, [47, 26, 24, 5, 0]),
-        (9, None, None, [47, 26, 24, 5, 0]),
-        (2, 47, None, [26, 24]),  # before: the newest that start before it
-        (9, 24, None, [5, 0]),
-        (9, 25, None, [24, 5, 0]),
-        (9, 0, None, []),
-        (2, None, 0, [24, 5]),  # after: the oldest that start after it, newest of them first
-        (9, None, 5, [47, 26, 24]),
-        (1, None, 24, [26]),
-        (9, None, 47, []),
-        (9, None, -24, [47, 26, 24, 5, 0]),
-    ],
-)
-def test_limits_and_cursors_cut_the_list_of_windows_in_both_directions(
-    store: UsageStore,
-    window: EventTimeWindow | None,
-    limit: int,
-    before: int | None,
-    after: int | None,
-    expected: list[int],
-) -> None:
-    meter = meter_of(Formula.SUM, window)
-    insert_usage(store, meter)
-    found = totals(
-        store,
-        meter,
-        HOUR,
-        limit=limit,
-        before=None if before is None else FIRST_DAY_S + before * HOUR_S,
-        after=None if after is None else FIRST_DAY_S + after * HOUR_S,
-    )
-    assert [hour for hour, _ in found] == expected
-
-
-def test_totals_belong_to_one_meter_customer_account_and_mode(store: UsageStore) -> None:
-    base = Settled(identifier="a", offset=0, value=1)
-    others = [
-        Settled(identifier="b", offset=1, value=10, meter="mtr_2"),
-        Settled(identifier="c", offset=2, value=100, customer="cus_2"),
-        Settled(identifier="d", offset=3, value=1_000, tenant=LIVE),
-        Settled(identifier="e", offset=4, value=10_000, tenant=OTHER),
-        Settled(identifier="f", offset=5, value=100_000, status=Fate.DUPLICATE),
-        Settled(identifier="g", offset=6, value=1_000_000, status=Fate.REJECTED, code="no_meter"),
-    ]
-    store.insert(settled([base, *others]), "0-7")
-    assert totals(store, meter_of()) == [(-24, Decimal(1))]
-    assert totals(store, meter_of(meter_id="mtr_2")) == [(-24, Decimal(10))]
-    assert totals(store, meter_of(), customer="cus_2") == [(-24, Decimal(100))]
-    assert totals(store, meter_of(tenant=LIVE)) == [(-24, Decimal(1_000))]
-    assert totals(store, meter_of(tenant=OTHER)) == [(-24, Decimal(10_000))]
+# --- what was stored is what was sent
 
 
 @pytest.mark.parametrize("window", [None, HOUR])
@@ -489,9 +274,6 @@ def test_sums_are_exact_however_many_digits_they_have(
     store.insert(settled(events), "0")
     ((_, total),) = totals(store, meter)
     assert Fraction(total) == sum(map(Fraction, values))
-
-
-# --- what was stored is what was sent
 
 
 def test_every_text_survives_the_way_through_the_store(store: UsageStore) -> None:

@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from streamgauge.domain.fate import Fate
+
+# A cancelled event had counted, and still holds what it was worth and the claim on its identifier.
+_CLAIMED: Final = (Fate.COUNTED, Fate.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class Receipt:
     """The record that says so. Absent members are None; times are milliseconds since the epoch, UTC.
 
     `repeats` are the later events that were recognised as duplicates, `conflicting_repeats` those of them whose
-    content differs from the event that counted.
+    content differs from the event that counted, which may have been cancelled since.
     """
 
     identifier: str
@@ -58,11 +62,12 @@ class Receipt:
 def receipt_of(events: Sequence[StoredEvent]) -> Receipt:
     """The receipt of all events with one identifier, in log order, at least one of them.
 
-    It tells of the event that counted last; else of the newest that was judged; else of the first that is pending.
+    It tells of the event that counted last, cancelled since or not; else of the newest that was judged; else of the
+    first that is pending.
     """
     told = _told(events)
     repeats = [each for each in events if each.status is Fate.DUPLICATE]
-    conflicts = [each for each in repeats if told.status is Fate.COUNTED and not each.says_the_same_as(told)]
+    conflicts = [each for each in repeats if told.status in _CLAIMED and not each.says_the_same_as(told)]
     return Receipt(
         identifier=told.identifier,
         event_name=told.event_name,
@@ -70,7 +75,7 @@ def receipt_of(events: Sequence[StoredEvent]) -> Receipt:
         code=told.code or None,
         meter=told.meter or None,
         customer=told.customer or None,
-        value=told.value if told.status is Fate.COUNTED else None,
+        value=told.value if told.status in _CLAIMED else None,
         timestamp_ms=told.timestamp_ms,
         received_at_ms=told.received_at_ms,
         repeats=len(repeats),
@@ -79,8 +84,8 @@ def receipt_of(events: Sequence[StoredEvent]) -> Receipt:
 
 
 def _told(events: Sequence[StoredEvent]) -> StoredEvent:
-    counted = [each for each in events if each.status is Fate.COUNTED]
+    claimed = [each for each in events if each.status in _CLAIMED]
     judged = [each for each in events if each.status is not Fate.PENDING]
-    if counted:
-        return counted[-1]
+    if claimed:
+        return claimed[-1]
     return judged[-1] if judged else events[0]

@@ -24,6 +24,7 @@ BASE = StoredEvent(
 )
 DUPLICATE = replace(BASE, status=Fate.DUPLICATE, value=Decimal(0), received_at_ms=3_000, log_offset=1)
 REJECTED = replace(BASE, status=Fate.REJECTED, code="no_meter", meter="", value=Decimal(0), log_offset=2)
+CANCELLED = replace(BASE, status=Fate.CANCELLED)
 PENDING = replace(BASE, status=Fate.PENDING, meter="", customer="", value=None, log_offset=3)
 
 
@@ -33,6 +34,10 @@ def test_a_counted_event_tells_everything_that_was_settled() -> None:
     assert (receipt.code, receipt.meter, receipt.customer, receipt.value) == (None, "mtr_1", "cus_1", Decimal("2.5"))
     assert (receipt.timestamp_ms, receipt.received_at_ms) == (1_000, 2_000)
     assert (receipt.repeats, receipt.conflicting_repeats) == (0, 0)
+
+
+def test_a_cancelled_event_is_told_of_like_a_counted_one_with_its_value() -> None:
+    assert receipt_of([CANCELLED]) == replace(receipt_of([BASE]), status=Fate.CANCELLED)
 
 
 def test_what_is_not_known_is_none_not_empty() -> None:
@@ -53,6 +58,11 @@ def test_what_is_not_known_is_none_not_empty() -> None:
         ([PENDING, replace(PENDING, received_at_ms=9_000)], PENDING, 0),
         ([BASE, replace(BASE, received_at_ms=7_000)], replace(BASE, received_at_ms=7_000), 0),  # a window later
         ([DUPLICATE], DUPLICATE, 1),  # what it repeats is gone
+        ([CANCELLED, DUPLICATE], CANCELLED, 1),  # a late retry does not bring it back
+        ([REJECTED, CANCELLED, PENDING], CANCELLED, 0),
+        ([CANCELLED, replace(REJECTED, received_at_ms=9_000)], CANCELLED, 0),
+        ([CANCELLED, replace(BASE, received_at_ms=7_000)], replace(BASE, received_at_ms=7_000), 0),  # a window later
+        ([BASE, replace(CANCELLED, received_at_ms=7_000)], replace(CANCELLED, received_at_ms=7_000), 0),
     ],
 )
 def test_the_event_that_counted_last_is_told_of_else_the_newest_that_was_judged_else_the_first_that_waits(
@@ -76,8 +86,9 @@ def test_the_event_that_counted_last_is_told_of_else_the_newest_that_was_judged_
         (replace(DUPLICATE, timestamp_given=False), 1),
     ],
 )
-def test_a_repeat_with_other_content_is_flagged(repeat: StoredEvent, conflicts: int) -> None:
-    receipt = receipt_of([BASE, repeat, DUPLICATE])
+@pytest.mark.parametrize("first", [BASE, CANCELLED], ids=["counted", "cancelled"])
+def test_a_repeat_with_other_content_is_flagged(first: StoredEvent, repeat: StoredEvent, conflicts: int) -> None:
+    receipt = receipt_of([first, repeat, DUPLICATE])
     assert (receipt.repeats, receipt.conflicting_repeats) == (2, conflicts)
 
 

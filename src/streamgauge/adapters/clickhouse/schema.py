@@ -5,8 +5,13 @@ events    every event with its fate, ordered by the hash of its identifier: that
           drops whole ones.
 sums      rollups per (meter, customer, minute of event time) for the formulas `sum` and `count`
 latests   the same for `last` and for meters with an event time window, whose states cost four times as much
+latest_events      the events that `latests` was made of, one by one in its order: nothing can be subtracted from the
+          states, so a minute that holds a cancellation is summed up anew from here
+cancellations      the events that were taken back, ordered like `events`
+latests_cancelled  those of them that `latests` holds, in its order
 
-Materialized views fold each event into one of the two with the insert, under the same deduplication token.
+Materialized views fold each event into `sums`, or into `latests` and `latest_events`, with the insert and under its
+deduplication token; and each cancellation, as a negative event, into `sums`, or into `latests_cancelled`.
 """
 
 from typing import Final
@@ -56,7 +61,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.sums (
     meter LowCardinality(String),
     customer String,
     bucket DateTime('UTC'),
-    events SimpleAggregateFunction(sum, UInt64),
+    events SimpleAggregateFunction(sum, Int64),
     total SimpleAggregateFunction(sum, Decimal(76, 15))
 )
 ENGINE = AggregatingMergeTree
@@ -74,6 +79,19 @@ SELECT
     sum(toDecimal256(value, 15)) AS total
 FROM {database}.events
 WHERE status = 'counted' AND NOT keeps_latest
+GROUP BY account, livemode, meter, customer, bucket
+"""
+
+# A minute whose events were all cancelled keeps a row with zeros, which summaries leave out.
+SUMS_CANCEL_FOLD: Final = """
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.sums_cancel_fold TO {database}.sums AS
+SELECT
+    account, livemode, meter, customer,
+    toStartOfMinute(timestamp) AS bucket,
+    -toInt64(count()) AS events,
+    -sum(toDecimal256(value, 15)) AS total
+FROM {database}.cancellations
+WHERE NOT keeps_latest
 GROUP BY account, livemode, meter, customer, bucket
 """
 
@@ -96,18 +114,94 @@ ORDER BY (account, livemode, meter, customer, bucket)
 SETTINGS {_DURABLE}
 """
 
-LATESTS_FOLD: Final = """
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.latests_fold TO {database}.latests AS
+# Of rows with `timestamp`, `value` and `log_offset`.
+LAST_STATE: Final = (
+    "argMaxState(value, bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Milli(timestamp)), 64), toUInt128(log_offset)))"
+)
+SURVIVOR_STATE: Final = "argMaxState((timestamp, value), log_offset)"
+
+LATESTS_FOLD: Final = f"""
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.latests_fold TO {{database}}.latests AS
 SELECT
     account, livemode, meter, customer,
     toStartOfMinute(timestamp) AS bucket,
-    argMaxState(
-        value, bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Milli(timestamp)), 64), toUInt128(log_offset))
-    ) AS last,
-    argMaxState((timestamp, value), log_offset) AS survivor
-FROM {database}.events
+    {LAST_STATE} AS last,
+    {SURVIVOR_STATE} AS survivor
+FROM {{database}}.events
 WHERE status = 'counted' AND keeps_latest
 GROUP BY account, livemode, meter, customer, bucket
 """
 
-STATEMENTS: Final = (EVENTS, SUMS, SUMS_FOLD, LATESTS, LATESTS_FOLD)
+# T64 takes 4 bytes an event off, and no time. An insert that is redone over an upgrade may leave an event here twice,
+# which changes neither which is the latest nor what a cancellation takes out.
+LATEST_EVENTS: Final = f"""
+CREATE TABLE {{database}}.latest_events (
+    account LowCardinality(String),
+    livemode Bool,
+    meter LowCardinality(String),
+    customer String,
+    bucket DateTime('UTC'),
+    timestamp DateTime64(3, 'UTC') CODEC(T64, LZ4),
+    value Decimal(38, 15),
+    log_offset UInt64 CODEC(T64, LZ4)
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (account, livemode, meter, customer, bucket)
+SETTINGS {_DURABLE}
+"""
+
+_LATEST_EVENTS_ROWS: Final = """
+SELECT account, livemode, meter, customer, toStartOfMinute(timestamp) AS bucket, timestamp, value, log_offset
+FROM {database}.events
+WHERE status = 'counted' AND keeps_latest
+"""
+
+LATEST_EVENTS_FILL: Final = f"INSERT INTO {{database}}.latest_events {_LATEST_EVENTS_ROWS}"
+
+LATEST_EVENTS_FOLD: Final = f"""
+CREATE MATERIALIZED VIEW {{database}}.latest_events_fold TO {{database}}.latest_events AS {_LATEST_EVENTS_ROWS}
+"""
+
+# Without partitions, one insert is one part, so that a query sees all of its cancellations or none.
+CANCELLATIONS: Final = f"""
+CREATE TABLE IF NOT EXISTS {{database}}.cancellations (
+    account LowCardinality(String),
+    livemode Bool,
+    identifier_hash UInt64,
+    identifier String,
+    meter LowCardinality(String),
+    customer String,
+    value Decimal(38, 15),
+    timestamp DateTime64(3, 'UTC'),
+    keeps_latest Bool,
+    event_offset UInt64,
+    log_offset UInt64,
+    cancelled_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY identifier_hash
+SETTINGS index_granularity = 1024, {_DURABLE}
+"""
+
+LATESTS_CANCELLED: Final = f"""
+CREATE TABLE IF NOT EXISTS {{database}}.latests_cancelled (
+    account LowCardinality(String),
+    livemode Bool,
+    meter LowCardinality(String),
+    customer String,
+    bucket DateTime('UTC'),
+    event_offset UInt64,
+    log_offset UInt64
+)
+ENGINE = MergeTree
+ORDER BY (account, livemode, meter, customer, bucket)
+SETTINGS index_granularity = 1024, {_DURABLE}
+"""
+
+LATESTS_CANCELLED_FOLD: Final = """
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.latests_cancelled_fold TO {database}.latests_cancelled AS
+SELECT account, livemode, meter, customer, toStartOfMinute(timestamp) AS bucket, event_offset, log_offset
+FROM {database}.cancellations
+WHERE keeps_latest
+"""

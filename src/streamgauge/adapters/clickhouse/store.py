@@ -9,10 +9,18 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from numpy.typing import NDArray
 
+from streamgauge.adapters.clickhouse.cancellations import (
+    cancellation_table,
+    cancelled_at,
+    cancelled_at_sql,
+    counted_event,
+    counted_sql,
+)
 from streamgauge.adapters.clickhouse.errors import translated
-from streamgauge.adapters.clickhouse.schema import STATEMENTS
-from streamgauge.adapters.clickhouse.summaries import summary_sql, window_total
+from streamgauge.adapters.clickhouse.preparation import prepare
+from streamgauge.adapters.clickhouse.summaries import cancelled_sql, summary_sql, window_total
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.cancellation import Cancellation, CountedEvent
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.payload_text import payload_of
 from streamgauge.domain.receipt import StoredEvent
@@ -32,6 +40,10 @@ _INSERT_SETTINGS: Final[dict[str, Any]] = {
 }
 _LOOKUP_HASHES_MAX: Final = 10_000
 _LOOKUP_SETTINGS: Final[dict[str, Any]] = {"max_threads": 1, "max_query_size": 2**20}
+_IDENTIFIED: Final = (
+    "identifier_hash = {hash:UInt64} AND identifier = {identifier:String} "
+    "AND account = {account:String} AND livemode = {livemode:Bool}"
+)
 
 
 class ClickHouseStore:
@@ -43,27 +55,22 @@ class ClickHouseStore:
         self._database = database
         self._reading = threading.Lock()
         with translated("create the usage store's tables"):
-            writer.command(f"CREATE DATABASE IF NOT EXISTS {database}")
-            for statement in STATEMENTS:
-                writer.command(statement.format(database=database))
+            prepare(writer, database)
 
     def insert(self, events: SettledEvents, token: str) -> None:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, events.table.schema) as file:
-            file.write_table(events.table)
         with translated(f"insert {events.table.num_rows} events as {token}"):
-            self._writer.raw_insert(
-                f"{self._database}.events",
-                column_names=events.table.column_names,
-                insert_block=memoryview(sink.getvalue()),
-                fmt="Arrow",
-                settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
-            )
+            self._insert("events", events.table, token)
+
+    def cancel(self, cancellations: Sequence[Cancellation], token: str) -> None:
+        if not cancellations:
+            return
+        # Both views into `sums` carry their token on. The engine keeps them apart by view; the word does so by itself.
+        with translated(f"cancel {len(cancellations)} events as {token}"):
+            self._insert("cancellations", cancellation_table(cancellations), f"cancel {token}")
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
         found: list[Claim] = []
-        for start in range(0, len(hashes), _LOOKUP_HASHES_MAX):
-            listed = ",".join(map(str, hashes[start : start + _LOOKUP_HASHES_MAX].tolist()))
+        for listed in _lists(hashes):
             with translated("look up identifiers"):
                 rows = self._writer.query(
                     "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
@@ -74,6 +81,17 @@ class ClickHouseStore:
                     settings=_LOOKUP_SETTINGS,
                 ).result_rows
             found.extend(Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows)
+        return found
+
+    def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
+        # Other threads than the applier's ask too, and must not wait for an insert: so the reader answers.
+        found: list[CountedEvent] = []
+        for listed in _lists(hashes):
+            sql = counted_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
+            events = self._read("look up counted events", sql, {}, _LOOKUP_SETTINGS)
+            sql = cancelled_at_sql(self._database, listed, below_offset=below_offset)
+            cancelled = cancelled_at(self._read("look up cancellations", sql, {}, _LOOKUP_SETTINGS)) if events else {}
+            found.extend(counted_event(row, cancelled) for row in events)
         return found
 
     def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
@@ -109,7 +127,10 @@ class ClickHouseStore:
         return int(row[0])
 
     def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
-        sql, parameters = summary_sql(query, self._database)
+        seen = None
+        if query.meter.keeps_latest:
+            ((seen,),) = self._read("read cancellations", *cancelled_sql(query, self._database))
+        sql, parameters = summary_sql(query, self._database, cancelled_up_to=seen)
         totals = [window_total(query, row) for row in self._read("read summaries", sql, parameters)]
         return totals if query.start_s_after is None else totals[::-1]
 
@@ -117,10 +138,9 @@ class ClickHouseStore:
         rows = self._read(
             "look up an identifier",
             "SELECT event_name, status, code, meter, customer, value, toUnixTimestamp64Milli(timestamp), "
-            "timestamp_given, toUnixTimestamp64Milli(received_at), log_offset, payload "
-            f"FROM {self._database}.events "
-            "WHERE identifier_hash = {hash:UInt64} AND identifier = {identifier:String} "
-            "AND account = {account:String} AND livemode = {livemode:Bool} ORDER BY log_partition, log_offset",
+            "timestamp_given, toUnixTimestamp64Milli(received_at), log_offset, payload, "
+            f"log_offset IN (SELECT event_offset FROM {self._database}.cancellations WHERE {_IDENTIFIED}) "
+            f"FROM {self._database}.events WHERE {_IDENTIFIED} ORDER BY log_partition, log_offset",
             {
                 "hash": identifier_hash,
                 "identifier": identifier,
@@ -134,18 +154,39 @@ class ClickHouseStore:
         self._reader.close()
         self._writer.close()
 
-    def _read(self, doing: str, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
+    def _insert(self, table: str, rows: pa.Table, token: str) -> None:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, rows.schema) as file:
+            file.write_table(rows)
+        self._writer.raw_insert(
+            f"{self._database}.{table}",
+            column_names=rows.column_names,
+            insert_block=memoryview(sink.getvalue()),
+            fmt="Arrow",
+            settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
+        )
+
+    def _read(
+        self, doing: str, sql: str, parameters: dict[str, Any], settings: dict[str, Any] | None = None
+    ) -> Sequence[Sequence[Any]]:
         # An embedded client answers one query at a time.
         with self._reading, translated(doing):
-            return cast(Sequence[Sequence[Any]], self._reader.query(sql, parameters=parameters).result_rows)
+            found = self._reader.query(sql, parameters=parameters, settings=settings)
+            return cast(Sequence[Sequence[Any]], found.result_rows)
+
+
+def _lists(hashes: NDArray[np.uint64]) -> Iterator[str]:
+    """The hashes as SQL lists them, in portions that fit into a query."""
+    for start in range(0, len(hashes), _LOOKUP_HASHES_MAX):
+        yield ",".join(map(str, hashes[start : start + _LOOKUP_HASHES_MAX].tolist()))
 
 
 def _stored_event(identifier: str, row: Sequence[Any]) -> StoredEvent:
-    name, status, code, meter, customer, value, timestamp_ms, given, received_at_ms, offset, payload = row
+    name, status, code, meter, customer, value, timestamp_ms, given, received_at_ms, offset, payload, gone = row
     return StoredEvent(
         identifier=identifier,
         event_name=name,
-        status=Fate(status),
+        status=Fate.CANCELLED if gone else Fate(status),
         code=code,
         meter=meter,
         customer=customer,

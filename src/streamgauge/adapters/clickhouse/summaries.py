@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from streamgauge.adapters.clickhouse.schema import LAST_STATE, SURVIVOR_STATE
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.summary import MINUTE_S, WINDOW_S, Range
 from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
@@ -17,29 +18,46 @@ _OF_CUSTOMER = (
 )
 
 
-def summary_sql(query: SummaryQuery, database: str) -> tuple[str, dict[str, Any]]:
+def cancelled_sql(query: SummaryQuery, database: str) -> tuple[str, dict[str, Any]]:
+    """SQL and parameters; the one row is the log offset of the newest cancellation among the minutes that
+    `summary_sql` reads of a meter that keeps the latest, None without any."""
+    sql = f"SELECT maxOrNull(log_offset) FROM {database}.latests_cancelled WHERE {_OF_CUSTOMER}"
+    return sql, _parameters(query)
+
+
+def summary_sql(
+    query: SummaryQuery, database: str, *, cancelled_up_to: int | None = None
+) -> tuple[str, dict[str, Any]]:
     """SQL and parameters; rows are (window start in Unix seconds, value), newest first, or oldest first when
-    `start_s_after` is given."""
+    `start_s_after` is given.
+
+    `cancelled_up_to` is what `cancelled_sql` found. Later cancellations are left out: the SQL looks several times,
+    and must see the same each time.
+    """
+    window = "toDateTime({start:Int64}, 'UTC')" if query.grouping is None else f"{_START_OF[query.grouping]}(at)"
+    # A minute whose events were all cancelled still has its row in `sums`.
+    having = "" if query.meter.keeps_latest else "HAVING sum(events) > 0 "
+    order = "DESC" if query.start_s_after is None else "ASC"
+    sql = (
+        f"SELECT toUnixTimestamp({window}) AS window, {_value(query)} AS total "
+        f"FROM ({_source(query, database, with_cancellations=cancelled_up_to is not None)}) "
+        "WHERE at >= toDateTime64({start:Int64}, 3, 'UTC') AND at < toDateTime64({end:Int64}, 3, 'UTC') "
+        f"GROUP BY window {having}ORDER BY window {order} LIMIT {{limit:UInt32}}"
+    )
+    return sql, _parameters(query) | ({} if cancelled_up_to is None else {"cancelled_up_to": cancelled_up_to})
+
+
+def _parameters(query: SummaryQuery) -> dict[str, Any]:
     start_s, end_s = query.range.start_s, query.range.end_s
-    window = "toDateTime({start:Int64}, 'UTC')"
     if query.grouping is not None:
-        window = f"{_START_OF[query.grouping]}(at)"
         # Cursors stand on window boundaries, so they only shorten the range.
-        step_s = WINDOW_S[query.grouping]
         if query.start_s_before is not None:
             end_s = min(end_s, query.start_s_before)
         if query.start_s_after is not None:
-            start_s = max(start_s, query.start_s_after + step_s)
-    source, value = _source(query, database), _value(query)
+            start_s = max(start_s, query.start_s_after + WINDOW_S[query.grouping])
     # An event time window is looked at whole, also where the range begins or ends inside it.
     kept_s = MINUTE_S if query.meter.event_time_window is None else WINDOW_S[query.meter.event_time_window]
-    order = "DESC" if query.start_s_after is None else "ASC"
-    sql = (
-        f"SELECT toUnixTimestamp({window}) AS window, {value} AS total FROM ({source}) "
-        "WHERE at >= toDateTime64({start:Int64}, 3, 'UTC') AND at < toDateTime64({end:Int64}, 3, 'UTC') "
-        f"GROUP BY window ORDER BY window {order} LIMIT {{limit:UInt32}}"
-    )
-    return sql, {
+    return {
         "account": query.meter.tenant.account_id,
         "livemode": query.meter.tenant.livemode,
         "meter": query.meter.id,
@@ -52,7 +70,7 @@ def summary_sql(query: SummaryQuery, database: str) -> tuple[str, dict[str, Any]
     }
 
 
-def _source(query: SummaryQuery, database: str) -> str:
+def _source(query: SummaryQuery, database: str, *, with_cancellations: bool) -> str:
     """What is aggregated, each with the moment `at` that says into which window it falls: minutes, or for a meter
     with an event time window the one event that each such window keeps.
 
@@ -61,11 +79,27 @@ def _source(query: SummaryQuery, database: str) -> str:
     if not query.meter.keeps_latest:
         return f"SELECT bucket AS at, events, total FROM {database}.sums WHERE {_OF_CUSTOMER}"
     if query.meter.event_time_window is None:
-        return f"SELECT bucket AS at, last FROM {database}.latests WHERE {_OF_CUSTOMER}"
+        return _latests(database, "last", LAST_STATE, with_cancellations=with_cancellations)
     start_of = _START_OF[query.meter.event_time_window]
+    minutes = _latests(database, "survivor", SURVIVOR_STATE, with_cancellations=with_cancellations)
     return (
-        f"SELECT kept.1 AS at, kept.2 AS value FROM (SELECT argMaxMerge(survivor) AS kept FROM {database}.latests "
-        f"WHERE {_OF_CUSTOMER} GROUP BY {start_of}(bucket))"
+        "SELECT kept.1 AS at, kept.2 AS value "
+        f"FROM (SELECT argMaxMerge(survivor) AS kept FROM ({minutes}) GROUP BY {start_of}(at))"
+    )
+
+
+def _latests(database: str, name: str, state: str, *, with_cancellations: bool) -> str:
+    """The minutes, with the state `name` of each: those that hold a cancellation from their events, the rest, or
+    all, from the rollup."""
+    rollup = f"SELECT bucket AS at, {name} FROM {database}.latests WHERE {_OF_CUSTOMER}"
+    if not with_cancellations:
+        return rollup
+    cancelled = f"FROM {database}.latests_cancelled WHERE {_OF_CUSTOMER} AND log_offset <= {{cancelled_up_to:UInt64}}"
+    return (
+        f"{rollup} AND bucket NOT IN (SELECT bucket {cancelled}) UNION ALL "
+        f"SELECT bucket AS at, {state} AS {name} FROM {database}.latest_events WHERE {_OF_CUSTOMER} "
+        f"AND bucket IN (SELECT bucket {cancelled}) AND log_offset NOT IN (SELECT event_offset {cancelled}) "
+        "GROUP BY bucket"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.cancellation import Cancellation, CountedEvent
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
 from streamgauge.domain.payload_text import payload_of
@@ -23,7 +25,9 @@ _EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 class MemoryUsageStore:
     def __init__(self) -> None:
         self._tokens: set[str] = set()
-        self._events: dict[Tenant, list[tuple[int, StoredEvent]]] = defaultdict(list)
+        self._cancel_tokens: set[str] = set()
+        self._cancelled: dict[tuple[Tenant, str, int], Cancellation] = {}  # by identifier and the event's offset
+        self._events: dict[Tenant, list[tuple[int, StoredEvent, bool]]] = defaultdict(list)
 
     def insert(self, events: SettledEvents, token: str) -> None:
         if token in self._tokens:
@@ -31,18 +35,46 @@ class MemoryUsageStore:
         self._tokens.add(token)
         for row in events.table.to_pylist():
             tenant = Tenant(row["account"], row["livemode"])
-            self._events[tenant].append((row["identifier_hash"], _stored(row)))
+            self._events[tenant].append((row["identifier_hash"], _stored(row), row["keeps_latest"]))
+
+    def cancel(self, cancellations: Sequence[Cancellation], token: str) -> None:
+        if token in self._cancel_tokens:
+            return
+        self._cancel_tokens.add(token)
+        self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
         wanted = set(hashes.tolist())
         return [
             Claim(tenant, event.identifier, event.received_at_ms)
-            for tenant, identifier_hash, event in self._counted(since_ms)
+            for tenant, identifier_hash, event, _ in self._counted(since_ms)
             if identifier_hash in wanted and event.log_offset < below_offset
         ]
 
+    def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
+        wanted = set(hashes.tolist())
+        return [
+            CountedEvent(
+                tenant=tenant,
+                identifier_hash=identifier_hash,
+                identifier=event.identifier,
+                event_name=event.event_name,
+                meter=event.meter,
+                customer=event.customer,
+                value=event.value or Decimal(0),
+                timestamp_ms=event.timestamp_ms,
+                keeps_latest=keeps_latest,
+                received_at_ms=event.received_at_ms,
+                offset=event.log_offset,
+                cancelled_at_ms=gone.cancelled_at_ms if gone is not None and gone.offset < below_offset else None,
+            )
+            for tenant, identifier_hash, event, keeps_latest in self._counted(since_ms)
+            if identifier_hash in wanted and event.log_offset < below_offset
+            for gone in (self._cancellation_of(tenant, event),)
+        ]
+
     def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
-        found = sorted((event.received_at_ms, number) for _, number, event in self._counted(since_ms))
+        found = sorted((event.received_at_ms, number) for _, number, event, _ in self._counted(since_ms))
         if found:
             yield np.array([number for _, number in found], np.uint64), found[-1][0]
 
@@ -68,25 +100,35 @@ class MemoryUsageStore:
         return sorted(totals[: query.limit], key=lambda total: total.window.start_s, reverse=True)
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
-        events = [event for _, event in self._events[tenant] if event.identifier == identifier]
-        return sorted(events, key=lambda event: event.log_offset)
+        events = [event for _, event, _ in self._events[tenant] if event.identifier == identifier]
+        return [
+            replace(event, status=Fate.CANCELLED) if self._cancellation_of(tenant, event) else event
+            for event in sorted(events, key=lambda event: event.log_offset)
+        ]
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _counted(self, since_ms: int) -> list[tuple[Tenant, int, StoredEvent]]:
+    def _cancellation_of(self, tenant: Tenant, event: StoredEvent) -> Cancellation | None:
+        return self._cancelled.get((tenant, event.identifier, event.log_offset))
+
+    def _counted(self, since_ms: int) -> list[tuple[Tenant, int, StoredEvent, bool]]:
+        """With hash, and whether the meter keeps the latest; cancelled events too, since they keep their claims."""
         return [
-            (tenant, identifier_hash, event)
-            for tenant, events in self._events.items()
-            for identifier_hash, event in events
+            (tenant, identifier_hash, event, keeps_latest)
+            for tenant, events in list(self._events.items())
+            for identifier_hash, event, keeps_latest in events
             if event.status is Fate.COUNTED and event.received_at_ms >= since_ms
         ]
 
     def _that_count(self, query: SummaryQuery) -> Iterable[StoredEvent]:
         events = [
             event
-            for _, event in self._events[query.meter.tenant]
-            if event.status is Fate.COUNTED and event.meter == query.meter.id and event.customer == query.customer_id
+            for _, event, _ in self._events[query.meter.tenant]
+            if event.status is Fate.COUNTED
+            and event.meter == query.meter.id
+            and event.customer == query.customer_id
+            and self._cancellation_of(query.meter.tenant, event) is None
         ]
         if query.meter.event_time_window is None:
             return events

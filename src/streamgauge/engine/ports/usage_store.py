@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.cancellation import Cancellation, CountedEvent
 from streamgauge.domain.meter import EventTimeWindow, Meter
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.settled_events import SettledEvents
@@ -60,11 +61,22 @@ class UsageStore(Protocol):
         in the middle, is not stored again.
         """
 
+    def cancel(self, cancellations: Sequence[Cancellation], token: str) -> None:
+        """Take these events out of every total, exactly, for every formula; they stay stored, with their claims.
+
+        Durable on return; the same token with the same cancellations is the same call, like that of `insert`. No
+        event is cancelled twice: the caller has looked.
+        """
+
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
         """The counted events with one of these hashes, received at or after `since_ms`, logged below `below_offset`.
 
         Several claims of one identifier are possible when one fell out of the deduplication window before the next.
         """
+
+    def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
+        """Like `claims`, with all that a cancellation must know. Cancellations logged at or after `below_offset` are
+        not seen, so that a step that is redone finds what it found the first time."""
 
     def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
         """Chunks of hashes of counted events received at or after `since_ms`, with the latest `received_at` (ms) in
@@ -80,6 +92,6 @@ class UsageStore(Protocol):
         """Newest window first; windows without an event are left out."""
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
-        """Every stored event with this identifier, in log order."""
+        """Every stored event with this identifier, in log order; a counted one that was cancelled has that status."""
 
     def close(self) -> None: ...
