@@ -1,14 +1,18 @@
 """The contract of `Progress`, run on every adapter."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from streamgauge.adapters.memory.event_log import MemoryProgress
+from streamgauge.adapters.sqlite import progress as sqlite_progress
 from streamgauge.adapters.sqlite.progress import SqliteProgress
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
+from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.progress import Checkpoint, Intent, Progress
 from tests.support.world import TENANT
 
@@ -29,7 +33,7 @@ def test_nothing_is_applied_in_the_beginning(progress: Progress) -> None:
 def test_an_intent_stays_until_it_is_completed(progress: Progress) -> None:
     progress.intend(Intent(0, 7))
     assert (progress.intent(), progress.checkpoint()) == (Intent(0, 7), Checkpoint())
-    progress.advance(Checkpoint(7, 1_000), {TENANT: 7})
+    progress.advance(Checkpoint(7, 1_000), {TENANT: Tally(7)})
     assert (progress.intent(), progress.checkpoint()) == (None, Checkpoint(7, 1_000))
 
 
@@ -42,16 +46,16 @@ def test_the_same_intent_may_be_written_again(progress: Progress) -> None:
 @pytest.mark.parametrize("first_offset", [0, 6, 8])
 def test_an_intent_begins_at_the_checkpoint(progress: Progress, first_offset: int) -> None:
     progress.intend(Intent(0, 7))
-    progress.advance(Checkpoint(7, 1_000), {TENANT: 7})
+    progress.advance(Checkpoint(7, 1_000), {TENANT: Tally(7)})
     with pytest.raises(Corrupt, match="checkpoint 7"):
         progress.intend(Intent(first_offset, 20))
     assert progress.intent() is None
 
 
 def test_applied_adds_up_for_each_tenant_apart(progress: Progress) -> None:
-    progress.advance(Checkpoint(7, 1_000), {TENANT: 5, LIVE: 2})
-    progress.advance(Checkpoint(10, 2_000), {TENANT: 3})
-    assert dict(progress.applied()) == {TENANT: 8, LIVE: 2}
+    progress.advance(Checkpoint(7, 1_000), {TENANT: Tally(5), LIVE: Tally(2)})
+    progress.advance(Checkpoint(10, 2_000), {TENANT: Tally(3)})
+    assert dict(progress.applied()) == {TENANT: Tally(8), LIVE: Tally(2)}
 
 
 def test_the_same_range_makes_the_same_token_and_another_range_another() -> None:
@@ -61,18 +65,32 @@ def test_the_same_range_makes_the_same_token_and_another_range_another() -> None
 
 def test_reopening_keeps_checkpoint_intent_and_counts(tmp_path: Path) -> None:
     first = SqliteProgress(tmp_path / "progress.db")
-    first.advance(Checkpoint(7, 1_000), {TENANT: 5, LIVE: 2})
+    first.advance(Checkpoint(7, 1_000), {TENANT: Tally(5), LIVE: Tally(2)})
     first.intend(Intent(7, 9))
     first.close()
     second = SqliteProgress(tmp_path / "progress.db")
     assert (second.checkpoint(), second.intent()) == (Checkpoint(7, 1_000), Intent(7, 9))
-    assert dict(second.applied()) == {TENANT: 5, LIVE: 2}
+    assert dict(second.applied()) == {TENANT: Tally(5), LIVE: Tally(2)}
     second.close()
 
 
 def test_another_process_sees_the_checkpoint_at_once(tmp_path: Path) -> None:
     engine, edge = SqliteProgress(tmp_path / "progress.db"), SqliteProgress(tmp_path / "progress.db")
-    engine.advance(Checkpoint(7, 1_000), {TENANT: 7})
+    engine.advance(Checkpoint(7, 1_000), {TENANT: Tally(7)})
     assert edge.checkpoint() == Checkpoint(7, 1_000)
     engine.close()
     edge.close()
+
+
+def test_a_file_of_the_first_format_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "progress.db")) as old:
+        for statement in sqlite_progress._FIRST:
+            old.execute(statement)
+        old.execute("UPDATE checkpoint SET next_offset = 7, received_at_ms = 1000")
+        old.execute("INSERT INTO applied VALUES (?, ?, 7)", (TENANT.account_id, TENANT.livemode))
+        old.execute("PRAGMA user_version = 1")
+        old.commit()
+    progress = SqliteProgress(tmp_path / "progress.db")
+    progress.advance(Checkpoint(8, 2_000), {TENANT: Tally(0, 1)})
+    assert progress.applied() == {TENANT: Tally(7, 1)}
+    progress.close()

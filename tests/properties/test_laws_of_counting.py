@@ -1,13 +1,15 @@
 """Order, retry, batching, clock and restart must not change a total.
 
 Goal:   whatever way the same events take into the log and out of it, totals are those of a naive recomputation.
-Method: Hypothesis draws events (few customers, hours and identifiers, so that they collide), requests, repetitions
-        and restarts; an oracle in plain Python and `Decimal` reads the log's events in order and applies the
-        definitions of DESIGN.md. Both stores must agree with it for every formula, event time window and grouping.
+Method: Hypothesis draws events (few customers, hours and identifiers, so that they collide), requests, repetitions,
+        cancellations and restarts; an oracle in plain Python and `Decimal` reads the log's entries in order and applies
+        the definitions of DESIGN.md. Both stores must agree with it for every formula, event time window and grouping.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
+from typing import TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,10 +42,30 @@ events = st.builds(
     timestamp_ms=st.one_of(st.none(), st.integers(START_MS - 50 * HOUR_MS, START_MS + 1)),
     event_name=st.sampled_from([*(name for name, _, _ in METERS), "unknown"]),
 )
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """A cancel request, which may name what never was, what was rejected, or another event name."""
+
+    identifier: str
+    event_name: str
+
+
+cancels = st.builds(
+    Cancel,
+    identifier=st.integers(0, 25).map(lambda number: f"evt-{number}"),
+    event_name=st.sampled_from([name for name, _, _ in METERS]),
+)
+# Drawn apart from the events, few cancels would meet one: these name an event that is sent in the same history.
+cancels_of_sent = st.builds(lambda event: [event, Cancel(event.identifier, event.event_name)], events)
+History: TypeAlias = Sequence[Sequence[Event | Cancel] | Cancel | str]
 # A history: requests as they reach the log, and between them steps of applying, restarts, and the clock's own ideas.
 histories = st.lists(
     st.one_of(
         st.lists(events, min_size=1, max_size=8),
+        cancels,
+        cancels_of_sent,
         st.sampled_from(["apply", "apply one step", "restart", "forward", "back"]),
     ),
     min_size=1,
@@ -51,11 +73,18 @@ histories = st.lists(
 )
 
 
-def counted(accepted: Sequence[tuple[Event, int]]) -> list[Event]:
-    """The events that count, in log order, each with its timestamp settled: one by one, by the definitions."""
-    claimed: set[str] = set()
+def counted(accepted: Sequence[tuple[Event | Cancel, int]]) -> tuple[list[Event], int]:
+    """The events that count, in log order, each with its timestamp settled, and how many were cancelled: one by one,
+    by the definitions."""
+    claimed: dict[str, tuple[str, int]] = {}
+    cancelled: set[str] = set()
     kept = []
     for event, received_at_ms in accepted:
+        if isinstance(event, Cancel):
+            name, claimed_ms = claimed.get(event.identifier, ("", 0))
+            if name == event.event_name and received_at_ms - claimed_ms <= 24 * HOUR_MS:
+                cancelled.add(event.identifier)
+            continue
         timestamp_ms = received_at_ms if event.timestamp_ms is None else event.timestamp_ms
         digits = event.value.lstrip("-").replace(".", "", 1)
         whole, _, _ = event.value.lstrip("-").partition(".")
@@ -66,9 +95,9 @@ def counted(accepted: Sequence[tuple[Event, int]]) -> list[Event]:
         known = event.customer in CUSTOMERS and event.event_name != "unknown"
         if event.identifier in claimed or not (good_value and in_time and known):
             continue
-        claimed.add(event.identifier)
+        claimed[event.identifier] = (event.event_name, received_at_ms)
         kept.append(Event(event.identifier, event.customer, event.value, timestamp_ms, event.event_name))
-    return kept
+    return [event for event in kept if event.identifier not in cancelled], len(cancelled)
 
 
 def naive_totals(
@@ -109,13 +138,14 @@ def _stamp(event: Event) -> int:
     return event.timestamp_ms
 
 
-def check(store: UsageStore, history: Sequence[list[Event] | str], step_events_max: int) -> None:
+def check(store: UsageStore, history: History, step_events_max: int) -> None:
     world = World(store=store, step_events_max=step_events_max)
     meters: dict[str, Meter] = {name: world.add_meter(name, formula, window) for name, formula, window in METERS}
     for customer in CUSTOMERS:
         world.add_customer(customer)
-    accepted: list[tuple[Event, int]] = []
-    for act in history:
+    accepted: list[tuple[Event | Cancel, int]] = []
+    flat = [each for act in history for each in ([act] if isinstance(act, (str, Cancel)) else _split(act))]
+    for act in flat:
         match act:
             case "apply":
                 world.apply()
@@ -127,12 +157,14 @@ def check(store: UsageStore, history: Sequence[list[Event] | str], step_events_m
                 world.clock.at_ms += 2 * HOUR_MS
             case "back":
                 world.clock.at_ms -= 3 * HOUR_MS
+            case Cancel():
+                accepted.append((act, world.accept_cancel(act.identifier, act.event_name).received_at_ms))
             case list():
                 record = world.accept(*act)
                 accepted += [(event, record.received_at_ms) for event in act]
     world.apply()
 
-    kept = counted(accepted)
+    kept, cancelled = counted(accepted)
     range_start_s = START_MS // 1000 // 86_400 * 86_400 - 100 * 86_400
     for name, formula, window in METERS:
         for customer in CUSTOMERS:
@@ -140,15 +172,22 @@ def check(store: UsageStore, history: Sequence[list[Event] | str], step_events_m
             for grouping in (None, EventTimeWindow.HOUR, EventTimeWindow.DAY):
                 expected = naive_totals(own, formula, window, grouping, range_start_s)
                 assert world.totals(meters[name], customer, grouping) == expected, (name, customer, grouping)
-    fates = [fate for identifier in {event.identifier for event, _ in accepted} for fate in world.fates(identifier)]
-    assert len(fates) == len(accepted)  # each has exactly one
-    assert fates.count("counted") == len(kept)
+    sent = [event for event, _ in accepted if isinstance(event, Event)]
+    fates = [fate for identifier in {event.identifier for event in sent} for fate in world.fates(identifier)]
+    assert len(fates) == len(sent)  # each has exactly one
+    assert (fates.count("counted"), fates.count("cancelled")) == (len(kept), cancelled)
+
+
+def _split(act: Sequence[Event | Cancel]) -> list[list[Event] | Cancel]:
+    """Requests of events, and cancellations, which are requests of their own."""
+    sent = [each for each in act if isinstance(each, Event)]
+    return [sent, *(each for each in act if isinstance(each, Cancel))]
 
 
 @settings(max_examples=150, deadline=None)
 @given(histories, st.sampled_from([1, 3, 1_000]))
 def test_any_way_of_the_same_events_gives_the_totals_of_a_naive_recomputation(
-    history: list[list[Event] | str], step_events_max: int
+    history: History, step_events_max: int
 ) -> None:
     check(MemoryUsageStore(), history, step_events_max)
 
@@ -159,7 +198,9 @@ def test_any_way_of_the_same_events_gives_the_totals_of_a_naive_recomputation(
 )
 @given(history=histories, step_events_max=st.sampled_from([3, 1_000]))
 def test_the_clickhouse_store_obeys_the_same_law(
-    new_clickhouse_store: Callable[[], ClickHouseStore], history: list[list[Event] | str], step_events_max: int
+    new_clickhouse_store: Callable[[], ClickHouseStore],
+    history: History,
+    step_events_max: int,
 ) -> None:
     check(new_clickhouse_store(), history, step_events_max)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.event_block import ReceivedEvents, block_of, received
+from streamgauge.domain.event_block import LoggedBlock, ReceivedEvents, block_of, received
 from tests.support.world import START_MS, TENANT, Event, request
 
 
@@ -15,4 +15,8 @@ def received_events(
     size = -(-len(owned) // records)
     groups = [owned[start : start + size] for start in range(0, len(owned), size)]
     blocks = [block_of([request([event], tenant) for tenant, event in group]) for group in groups]
-    return received(blocks, [START_MS + 1_000 * number for number in range(len(blocks))], first_offset)
+    logged = []
+    for number, block in enumerate(blocks):
+        logged.append(LoggedBlock(block, first_offset, START_MS + 1_000 * number))
+        first_offset += len(block)
+    return received(logged)

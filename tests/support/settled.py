@@ -73,14 +73,10 @@ def settled(events: Sequence[Settled]) -> SettledEvents:
         "payload": json_objects(payloads),
     }
     claimed = [event.hash for event in in_order if event.status is Fate.COUNTED]
-    per_tenant: dict[Tenant, int] = {}
-    for event in in_order:
-        per_tenant[event.tenant] = per_tenant.get(event.tenant, 0) + 1
     return SettledEvents(
         table=pa.Table.from_arrays(
             [pa.array(columns[each.name], each.type) for each in SETTLED_SCHEMA], schema=SETTLED_SCHEMA
         ),
         claimed_hashes=np.array(claimed, np.uint64),
         last_received_at_ms=max(event.received_at_ms for event in in_order),
-        events_per_tenant=per_tenant,
     )

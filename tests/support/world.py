@@ -11,6 +11,7 @@ from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.cancellation import CancelBlock, CancelRequest, encode_cancels
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.event_block import RequestColumns, block_of, encode
@@ -22,9 +23,11 @@ from streamgauge.domain.summary import Range
 from streamgauge.engine.apply import Applier
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.judging import Judging
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore
+from streamgauge.engine.unapplied import Unapplied
 
 START_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
@@ -99,11 +102,13 @@ class World:
         )
         self.deduplication = Deduplication(self.store, self.window_ms)
         self.deduplication.rebuild(self.progress.checkpoint().received_at_ms)
+        self.judging = Judging(self.catalogue, self.deduplication, self.log.partition)
+        self.unapplied = Unapplied(self.log, self.progress, self.judging)
         self.applier = Applier(
             self.log,
             self.progress,
             self.store,
-            self.catalogue,
+            self.judging,
             self.deduplication,
             step_events_max=self.step_events_max,
         )
@@ -113,7 +118,11 @@ class World:
 
     def accept_requests(self, *requests: RequestColumns) -> LogRecord:
         block = block_of(requests)
-        return self.log.append(encode(block), block.events_per_tenant())
+        return self.log.append(encode(block), block.tallies)
+
+    def accept_cancel(self, identifier: str, event_name: str = "api_requests", tenant: Tenant = TENANT) -> LogRecord:
+        block = CancelBlock((CancelRequest(Principal(tenant, "key_test"), event_name, identifier),))
+        return self.log.append(encode_cancels(block), block.tallies)
 
     def apply(self) -> None:
         while self.applier.run_once():

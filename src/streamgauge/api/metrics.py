@@ -21,7 +21,7 @@ MetricName: TypeAlias = Literal[
     "streamgauge_accepted_events",
     # Counter, events: applied, that is with a fate and visible in summaries
     "streamgauge_applied_events",
-    # Gauge, events: acknowledged and not applied yet
+    # Gauge, events and cancellations: acknowledged and not applied yet
     "streamgauge_backlog_events",
     # Gauge, seconds: age of what summaries show; 0 when everything acknowledged is visible
     "streamgauge_apply_lag_seconds",
@@ -59,7 +59,7 @@ DEFINITIONS: Final[tuple[_Definition, ...]] = (
         "streamgauge_backlog_events",
         GaugeMetricFamily,
         "Events acknowledged and not applied yet.",
-        lambda gauges: gauges.accepted_events - gauges.applied_events,
+        lambda gauges: gauges.backlog_events,
     ),
     _Definition(
         "streamgauge_apply_lag_seconds",

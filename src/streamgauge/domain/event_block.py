@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.meter_event import ABSENT_MS, MeterEvent
+from streamgauge.domain.tally import NOTHING, Tally
 
 T = TypeVar("T")
 
@@ -51,6 +52,20 @@ class RequestColumns:
         return len(self.event_names)
 
 
+def columns_of_event(origin: Principal, event: MeterEvent) -> RequestColumns:
+    """A request with this one event."""
+    return RequestColumns(
+        origin=origin,
+        event_names=[event.event_name],
+        identifiers=[event.identifier],
+        timestamps_ms=np.array([ABSENT_MS if event.timestamp_ms is None else event.timestamp_ms], np.int64),
+        payload_sizes=[len(event.payload)],
+        payload_keys=list(event.payload),
+        payload_values=list(event.payload.values()),
+        size_bytes=0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class EventBlock:
     """Events as columns (BLOCK_SCHEMA) with whom they came from."""
@@ -58,12 +73,36 @@ class EventBlock:
     origins: tuple[Principal, ...]
     events: pa.RecordBatch
 
-    def events_per_tenant(self) -> dict[Tenant, int]:
+    def __len__(self) -> int:
+        return int(self.events.num_rows)
+
+    def event(self, row: int) -> MeterEvent:
+        """One of the events, as it was sent."""
+        given = self.events.slice(row, 1).to_pylist()[0]
+        timestamp_ms = given["timestamp_ms"]
+        return MeterEvent(
+            event_name=given["event_name"],
+            identifier=given["identifier"],
+            timestamp_ms=None if timestamp_ms == ABSENT_MS else timestamp_ms,
+            payload=dict(given["payload"]),
+        )
+
+    @property
+    def tallies(self) -> dict[Tenant, Tally]:
         counts = np.bincount(self.events.column("origin").to_numpy(), minlength=len(self.origins))
-        totals: dict[Tenant, int] = {}
+        tallies: dict[Tenant, Tally] = {}
         for origin, count in zip(self.origins, counts, strict=True):
-            totals[origin.tenant] = totals.get(origin.tenant, 0) + int(count)
-        return totals
+            tallies[origin.tenant] = tallies.get(origin.tenant, NOTHING) + Tally(events=int(count))
+        return tallies
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedBlock:
+    """A block of events with the offset of its first one and when it was received (ms since the epoch, UTC)."""
+
+    block: EventBlock
+    first_offset: int
+    received_at_ms: int
 
 
 def block_of(requests: Sequence[RequestColumns]) -> EventBlock:
@@ -129,7 +168,7 @@ def _origin(account_id: str, livemode: bool, key_id: str, session_id: str | None
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvents:
-    """Consecutive records of the log as columns, in log order: what is judged in one step.
+    """Events of the log as columns, in log order: what is judged in one step.
 
     Shape:  every column has one entry per event; `tenants` and `records_at_ms` are looked up by `tenant` and `record`.
     Units:  times in milliseconds since the epoch, UTC; `timestamp_ms` is `received_at` where none was given.
@@ -153,17 +192,35 @@ class ReceivedEvents:
     def received_at_ms(self) -> NDArray[np.int64]:
         return self.records_at_ms[self.record]
 
+    def take(self, rows: NDArray[np.int64]) -> "ReceivedEvents":
+        """Only these rows; `rows` ascending."""
+        at = pa.array(rows)
+        return ReceivedEvents(
+            tenants=self.tenants,
+            records_at_ms=self.records_at_ms,
+            tenant=self.tenant[rows],
+            record=self.record[rows],
+            offset=self.offset[rows],
+            event_name=self.event_name.take(at),
+            identifier=self.identifier.take(at),
+            timestamp_ms=self.timestamp_ms[rows],
+            timestamp_given=self.timestamp_given[rows],
+            payload=self.payload.take(at),
+        )
 
-def received(blocks: Sequence[EventBlock], records_at_ms: Sequence[int], first_offset: int) -> ReceivedEvents:
-    """Join blocks that stand one after the other in the log, the first of them at `first_offset`."""
+
+def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
+    """Join blocks, at least one, in log order."""
+    blocks = [each.block for each in logged]
     tenants = tuple(dict.fromkeys(origin.tenant for block in blocks for origin in block.origins))
     numbers = {tenant: number for number, tenant in enumerate(tenants)}
     tenant_of_origin = [np.array([numbers[origin.tenant] for origin in block.origins], np.int32) for block in blocks]
     tenant = np.concatenate(
         [known[_column(block, "origin").to_numpy()] for known, block in zip(tenant_of_origin, blocks, strict=True)]
     )
-    record = np.repeat(np.arange(len(blocks), dtype=np.int32), [block.events.num_rows for block in blocks])
-    at_ms = np.array(records_at_ms, np.int64)
+    sizes = [len(block) for block in blocks]
+    record = np.repeat(np.arange(len(blocks), dtype=np.int32), sizes)
+    at_ms = np.array([each.received_at_ms for each in logged], np.int64)
     timestamp_ms = np.concatenate([_column(block, "timestamp_ms").to_numpy() for block in blocks])
     given = timestamp_ms != ABSENT_MS
     return ReceivedEvents(
@@ -171,7 +228,12 @@ def received(blocks: Sequence[EventBlock], records_at_ms: Sequence[int], first_o
         records_at_ms=at_ms,
         tenant=tenant,
         record=record,
-        offset=np.arange(first_offset, first_offset + len(record), dtype=np.int64),
+        offset=np.concatenate(
+            [
+                np.arange(each.first_offset, each.first_offset + size, dtype=np.int64)
+                for each, size in zip(logged, sizes, strict=True)
+            ]
+        ),
         event_name=pa.concat_arrays([_column(block, "event_name") for block in blocks]),
         identifier=pa.concat_arrays([_column(block, "identifier") for block in blocks]),
         timestamp_ms=np.where(given, timestamp_ms, at_ms[record]),

@@ -39,6 +39,13 @@ def hash_identifiers(
     return hashes
 
 
+def hash_names(names: Sequence[tuple[Tenant, str]]) -> NDArray[np.uint64]:
+    """The same for a few identifiers, each with its tenant."""
+    tenants = tuple(dict.fromkeys(tenant for tenant, _ in names))
+    at = np.array([tenants.index(tenant) for tenant, _ in names], np.int32)
+    return hash_identifiers(pa.array([name for _, name in names], pa.string()), at, tenants)
+
+
 def _words(data: NDArray[np.uint8], starts: NDArray[np.int32], length: int) -> NDArray[np.uint64]:
     """(rows, words): the bytes of each row, padded with zeros to whole words."""
     if len(starts) and starts[-1] - starts[0] == length * (len(starts) - 1):  # they lie one behind the other

@@ -1,16 +1,18 @@
 """Settled events: what the usage store keeps of each event, as columns."""
 
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.cancellation import CountedEvent
 from streamgauge.domain.decimals import VALUE_TYPE
 from streamgauge.domain.event_block import ReceivedEvents
-from streamgauge.domain.fate import REJECTION_CODES
+from streamgauge.domain.fate import REJECTION_CODES, Fate
 from streamgauge.domain.judgement import Judgement
 from streamgauge.domain.payload_text import json_objects
 from streamgauge.domain.settlement import COUNTED, SETTLED_FATES, Settlement
@@ -48,7 +50,35 @@ class SettledEvents:
     table: pa.Table
     claimed_hashes: NDArray[np.uint64]  # of the counted events, ascending
     last_received_at_ms: int
-    events_per_tenant: dict[Tenant, int]
+
+    def counted(self, hashes: NDArray[np.uint64]) -> list[CountedEvent]:
+        """The counted events with one of these hashes."""
+        known = self.table.column("identifier_hash").to_numpy()
+        wanted = np.isin(known, hashes)
+        rows = self.table.filter(pa.array(wanted)).to_pylist() if wanted.any() else []
+        return [_counted_event(row) for row in rows if row["status"] == Fate.COUNTED]
+
+
+def _counted_event(row: dict[str, Any]) -> CountedEvent:
+    return CountedEvent(
+        tenant=Tenant(row["account"], row["livemode"]),
+        identifier_hash=row["identifier_hash"],
+        identifier=row["identifier"],
+        event_name=row["event_name"],
+        meter=row["meter"],
+        customer=row["customer"],
+        value=row["value"],
+        timestamp_ms=milliseconds(row["timestamp"]),
+        keeps_latest=row["keeps_latest"],
+        received_at_ms=milliseconds(row["received_at"]),
+        offset=row["log_offset"],
+        cancelled_at_ms=None,
+    )
+
+
+def milliseconds(moment: datetime) -> int:
+    """Since the epoch; exact, as the columns are."""
+    return round(moment.timestamp() * 1000)
 
 
 def settled_events(
@@ -84,12 +114,10 @@ def settled_events(
         pa.array(np.array([*(each.keeps_latest for each in judgement.meters), False])[judgement.meter[order]]),
         json_objects(events.payload).take(at),
     ]
-    per_tenant = np.bincount(events.tenant, minlength=len(events.tenants))
     return SettledEvents(
         table=pa.Table.from_arrays(columns, schema=SETTLED_SCHEMA),
         claimed_hashes=hashes[order][counted[order]],
         last_received_at_ms=int(events.records_at_ms[-1]),
-        events_per_tenant={each: int(count) for each, count in zip(events.tenants, per_tenant, strict=True)},
     )
 
 

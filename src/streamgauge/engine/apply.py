@@ -2,16 +2,21 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.cancellation import CancelBlock, Cancellation, LoggedCancel, effective
 from streamgauge.domain.errors import Corrupt
-from streamgauge.domain.event_block import ReceivedEvents, decode, received
-from streamgauge.domain.identifier_hash import hash_identifiers
-from streamgauge.domain.judgement import judge
-from streamgauge.domain.settled_events import SettledEvents, settled_events
-from streamgauge.domain.settlement import settle
-from streamgauge.engine.catalogue import CatalogueKeeper
+from streamgauge.domain.event_block import EventBlock, LoggedBlock, received
+from streamgauge.domain.identifier_hash import hash_names
+from streamgauge.domain.log_block import LogBlock, decode_block
+from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.domain.tally import NOTHING, Tally
 from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.judging import Judging
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
 from streamgauge.engine.ports.progress import Checkpoint, Intent, Progress
 from streamgauge.engine.ports.usage_store import UsageStore
@@ -20,6 +25,15 @@ logger = logging.getLogger(__name__)
 
 # Within one step no claim can leave the deduplication window, and the step's parts stay few.
 STEP_SPAN_MAX_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one range of the log comes to."""
+
+    settled: SettledEvents | None
+    cancellations: Sequence[Cancellation]
+    tallies: dict[Tenant, Tally]
 
 
 class Applier:
@@ -35,7 +49,7 @@ class Applier:
         log: EventLog,
         progress: Progress,
         store: UsageStore,
-        catalogue: CatalogueKeeper,
+        judging: Judging,
         deduplication: Deduplication,
         *,
         step_events_max: int,
@@ -43,7 +57,7 @@ class Applier:
         self._log = log
         self._progress = progress
         self._store = store
-        self._catalogue = catalogue
+        self._judging = judging
         self._deduplication = deduplication
         self._step_events_max = step_events_max
         self._checkpoint = progress.checkpoint()
@@ -55,19 +69,25 @@ class Applier:
         return self._checkpoint
 
     def run_once(self) -> int:
-        """Apply the next range; how many events it had, 0 when the log has no more.
+        """Apply the next range; how many entries it had, 0 when the log has no more.
 
         Raises Corrupt (naming the offset), StorageFull or Unavailable: the same step can be run again.
         """
         intent, records = self._next_range()
         if not records:
             return 0
-        settled = self._settle(records)
+        step = self._judged(records)
         self._progress.intend(intent)
-        self._store.insert(settled, intent.token)
-        self._deduplication.claim(settled.claimed_hashes, settled.last_received_at_ms)
-        self._checkpoint = Checkpoint(intent.next_offset, settled.last_received_at_ms)
-        self._progress.advance(self._checkpoint, settled.events_per_tenant)
+        last_ms = records[-1].received_at_ms
+        if step.settled is not None:
+            self._store.insert(step.settled, intent.token)
+        if step.cancellations:
+            # After the events, because a range may cancel what it holds itself.
+            self._store.cancel(step.cancellations, intent.token)
+        if step.settled is not None:
+            self._deduplication.claim(step.settled.claimed_hashes, last_ms)
+        self._checkpoint = Checkpoint(intent.next_offset, last_ms)
+        self._progress.advance(self._checkpoint, step.tallies)
         return intent.next_offset - intent.first_offset
 
     def _next_range(self) -> tuple[Intent, Sequence[LogRecord]]:
@@ -86,27 +106,49 @@ class Applier:
             records = [record for record in records if record.received_at_ms < last_ms]
         return Intent(offset, records[-1].next_offset if records else offset), records
 
-    def _settle(self, records: Sequence[LogRecord]) -> SettledEvents:
-        events = _received(records)
-        # After the records were read: then every change that was stamped before them is in it.
-        catalogue = self._catalogue.settled()
-        judgement = judge(events, catalogue)
-        hashes = hash_identifiers(events.identifier, events.tenant, events.tenants)
-        claimed = self._deduplication.claimed(events, hashes, below_offset=records[0].first_offset)
-        settlement = settle(events, judgement.code, hashes, claimed)
-        return settled_events(events, judgement, settlement, hashes, self._log.partition)
+    def _judged(self, records: Sequence[LogRecord]) -> _Step:
+        events: list[LoggedBlock] = []
+        cancels: list[LoggedCancel] = []
+        tallies: dict[Tenant, Tally] = {}
+        for record in records:
+            block = contents_of(record)
+            for tenant, tally in block.tallies.items():
+                tallies[tenant] = tallies.get(tenant, NOTHING) + tally
+            if isinstance(block, EventBlock):
+                events.append(LoggedBlock(block, record.first_offset, record.received_at_ms))
+            else:
+                cancels += logged_cancels(block, record)
+        below_offset = records[0].first_offset
+        settled = self._judging.settled(received(events), below_offset=below_offset) if events else None
+        return _Step(settled, self._cancellations(cancels, settled, below_offset), tallies)
+
+    def _cancellations(
+        self, cancels: Sequence[LoggedCancel], settled: SettledEvents | None, below_offset: int
+    ) -> Sequence[Cancellation]:
+        if not cancels:
+            return ()
+        hashes = np.unique(hash_names([(each.request.origin.tenant, each.request.identifier) for each in cancels]))
+        # All of them, since also what is too old to be cancelled must be told from what never was.
+        counted = list(self._store.counted(hashes, since_ms=0, below_offset=below_offset))
+        if settled is not None:
+            counted += settled.counted(hashes)
+        return effective(cancels, counted)
 
 
-def _received(records: Sequence[LogRecord]) -> ReceivedEvents:
-    blocks = []
-    for record in records:
-        try:
-            block = decode(record.block)
-        except ValueError as error:
-            raise Corrupt(f"event log, offset {record.first_offset}: {error}") from error
-        if block.events.num_rows != record.next_offset - record.first_offset:
-            raise Corrupt(
-                f"event log, offset {record.first_offset}: {block.events.num_rows} events, offsets say otherwise"
-            )
-        blocks.append(block)
-    return received(blocks, [record.received_at_ms for record in records], records[0].first_offset)
+def logged_cancels(block: CancelBlock, record: LogRecord) -> list[LoggedCancel]:
+    """Each request of the block with its place in the log."""
+    return [
+        LoggedCancel(request, record.first_offset + at, record.received_at_ms)
+        for at, request in enumerate(block.requests)
+    ]
+
+
+def contents_of(record: LogRecord) -> LogBlock:
+    """What the record holds. Raises Corrupt, naming the offset, when that cannot be read."""
+    try:
+        block = decode_block(record.block)
+    except ValueError as error:
+        raise Corrupt(f"event log, offset {record.first_offset}: {error}") from error
+    if len(block) != record.next_offset - record.first_offset:
+        raise Corrupt(f"event log, offset {record.first_offset}: {len(block)} entries, offsets say otherwise")
+    return block

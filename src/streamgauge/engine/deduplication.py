@@ -1,6 +1,7 @@
 """Which events repeat one that was counted before: the filter first, then the store for what it cannot exclude."""
 
 import logging
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -16,12 +17,17 @@ logger = logging.getLogger(__name__)
 
 class Deduplication:
     """The claims of the deduplication window. What it answers depends on the store alone; the filter only saves
-    look-ups, and can be dropped and rebuilt at any time."""
+    look-ups, and can be dropped and rebuilt at any time.
+
+    May be asked from several threads at once; only one claims, forgets and rebuilds.
+    """
 
     def __init__(self, store: UsageStore, window_ms: int) -> None:
         self._store = store
         self._window_ms = window_ms
         self._filter = DedupFilter()
+        self._is_filled = False
+        self._lock = threading.Lock()
 
     @property
     def filter_count(self) -> int:
@@ -44,14 +50,14 @@ class Deduplication:
             rebuilt.add(hashes, last_ms)
             if progress is not None:
                 progress(rebuilt.count, total)
-        self._filter = rebuilt
+        with self._lock:
+            self._filter, self._is_filled = rebuilt, True
         logger.info("deduplication filter rebuilt identifiers=%d bytes=%d", rebuilt.count, rebuilt.size_bytes)
 
     def claimed(self, events: ReceivedEvents, hashes: NDArray[np.uint64], *, below_offset: int) -> NDArray[np.bool_]:
         """Which events carry an identifier that was counted, within the window before them, below `below_offset`."""
-        self._filter.forget(int(events.records_at_ms[0]) - self._window_ms)
         claimed = np.zeros(len(hashes), np.bool_)
-        candidates = np.flatnonzero(self._filter.may_contain(hashes))
+        candidates = np.flatnonzero(self._may_be_claimed(hashes))
         if not len(candidates):
             return claimed
         received_at_ms = events.received_at_ms
@@ -72,5 +78,12 @@ class Deduplication:
         return claimed
 
     def claim(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
-        """Remember what was counted, once the store has it."""
-        self._filter.add(hashes, last_ms)
+        """Remember what was counted until `last_ms`, once the store has it, and forget what left the window by then."""
+        with self._lock:
+            self._filter.add(hashes, last_ms)
+            self._filter.forget(last_ms - self._window_ms)
+
+    def _may_be_claimed(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        with self._lock:
+            # A filter that is not filled yet has seen nothing, and would exclude everything.
+            return self._filter.may_contain(hashes) if self._is_filled else np.ones(len(hashes), np.bool_)

@@ -87,7 +87,7 @@ class GroupCommit:
         try:
             block = block_of([request for request, _ in group])
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, self._log.append, encode(block), block.events_per_tenant())
+            await loop.run_in_executor(self._thread, self._log.append, encode(block), block.tallies)
         except (Overloaded, Unavailable):
             raise
         except Exception as error:  # nothing is hidden: it is logged, and the process ends

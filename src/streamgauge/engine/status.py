@@ -1,9 +1,11 @@
 """Status: how far events have come, and whether the service is well."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import StreamgaugeError
+from streamgauge.domain.tally import NOTHING, Tally
 from streamgauge.engine.applying import Applying
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.deduplication import Deduplication
@@ -14,7 +16,8 @@ from streamgauge.engine.ports.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """`backlog_events` are acknowledged and not yet visible. Every event received until `refreshed_at_ms` is visible.
+    """`backlog_events` are acknowledged and not yet visible, cancellations included. Every event received until
+    `refreshed_at_ms` is visible.
 
     `failure` says why applying stands still, if it does.
     """
@@ -32,6 +35,7 @@ class Gauges:
 
     accepted_events: int
     applied_events: int
+    backlog_events: int
     refreshed_at_ms: int
     lag_ms: int
     apply_failed: bool
@@ -59,13 +63,13 @@ class Status:
     def of(self, tenant: Tenant) -> StatusReport:
         # In this order: an event that is acknowledged meanwhile must not make the backlog look empty.
         refreshed_at_ms = self._refreshed_at_ms(self._clock.now_ms())
-        applied = self._progress.applied().get(tenant, 0)
-        accepted = self._log.accepted().get(tenant, 0)
+        applied = self._progress.applied().get(tenant, NOTHING)
+        accepted = self._log.accepted().get(tenant, NOTHING)
         failure = self._applying.failure
         return StatusReport(
-            accepted_events=accepted,
-            applied_events=applied,
-            backlog_events=accepted - applied,
+            accepted_events=accepted.events,
+            applied_events=applied.events,
+            backlog_events=(accepted - applied).entries,
             refreshed_at_ms=refreshed_at_ms,
             failure=None if failure is None else failure.message,
         )
@@ -73,10 +77,12 @@ class Status:
     def gauges(self) -> Gauges:
         now_ms = self._clock.now_ms()
         refreshed_at_ms = self._refreshed_at_ms(now_ms)
-        applied = self._progress.checkpoint().next_offset
+        applied = _all(self._progress.applied())
+        accepted = _all(self._log.accepted())
         return Gauges(
-            accepted_events=self._log.end_offset(),
-            applied_events=applied,
+            accepted_events=accepted.events,
+            applied_events=applied.events,
+            backlog_events=(accepted - applied).entries,
             refreshed_at_ms=refreshed_at_ms,
             lag_ms=max(now_ms - refreshed_at_ms, 0),
             apply_failed=self._applying.failure is not None,
@@ -98,3 +104,7 @@ class Status:
         if checkpoint.next_offset == self._log.end_offset():
             return max(now_ms, checkpoint.received_at_ms)
         return checkpoint.received_at_ms
+
+
+def _all(tallies: Mapping[Tenant, Tally]) -> Tally:
+    return sum(tallies.values(), NOTHING)

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.event_block import BLOCK_SCHEMA, FORMAT_VERSION, EventBlock, block_of, decode, encode, received
+from streamgauge.domain.event_block import (
+    BLOCK_SCHEMA,
+    FORMAT_VERSION,
+    EventBlock,
+    LoggedBlock,
+    block_of,
+    decode,
+    encode,
+    received,
+)
 from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.tally import Tally
 from tests.support.world import START_MS, TENANT, Event, request
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
@@ -56,10 +66,10 @@ def test_a_block_survives_the_way_through_the_log(sent: list[tuple[Tenant, list[
 
 @given(requests)
 def test_events_are_counted_for_each_tenant_apart(sent: list[tuple[Tenant, list[Event]]]) -> None:
-    expected: dict[Tenant, int] = {}
+    expected: dict[Tenant, Tally] = {}
     for tenant, group in sent:
-        expected[tenant] = expected.get(tenant, 0) + len(group)
-    assert block_of([request(group, tenant) for tenant, group in sent]).events_per_tenant() == expected
+        expected[tenant] = expected.get(tenant, Tally()) + Tally(events=len(group))
+    assert block_of([request(group, tenant) for tenant, group in sent]).tallies == expected
 
 
 def test_an_origin_tells_account_mode_key_and_session() -> None:
@@ -79,7 +89,9 @@ def test_records_that_follow_each_other_become_one_table_in_log_order(
 ) -> None:
     blocks = [decode(encode(block_of([request(group, tenant)]))) for tenant, group in sent]
     at_ms = [START_MS + 10 * number for number in range(len(blocks))]
-    joined = received(blocks, at_ms, first_offset)
+    sizes = [len(group) for _, group in sent]
+    offsets = [first_offset + sum(sizes[:number]) for number in range(len(sizes))]
+    joined = received([LoggedBlock(*each) for each in zip(blocks, offsets, at_ms, strict=True)])
     flat = [(tenant, event, at) for (tenant, group), at in zip(sent, at_ms, strict=True) for event in group]
     assert len(joined) == len(flat)
     assert joined.offset.tolist() == list(range(first_offset, first_offset + len(flat)))

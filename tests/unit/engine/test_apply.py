@@ -9,6 +9,7 @@ from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.errors import Corrupt, Unavailable
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.progress import Intent
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, WINDOW_MS, Event, World
 
@@ -316,6 +317,77 @@ def test_an_intent_whose_range_is_not_in_the_log_stops_with_its_place(world: Wor
 
 def test_a_record_that_is_not_a_block_stops_applying_at_its_offset(world: World) -> None:
     world.accept(Event("a"))
-    world.log.append(b"not a block", {TENANT: 1})
+    world.log.append(b"not a block", {TENANT: Tally(1)})
     with pytest.raises(Corrupt, match="offset 1"):
         world.applier.run_once()
+
+
+def test_a_cancelled_event_counts_for_nothing_and_keeps_its_claim(world: World) -> None:
+    meter = world.add_meter()
+    world.add_customer()
+    world.accept(Event("a", value="5"), Event("b", value="2"))
+    world.apply()
+    world.accept_cancel("a")
+    world.accept(Event("a", value="5"))
+    world.apply()
+    assert world.total(meter) == Decimal(2)
+    assert world.fates("a") == ["cancelled", "duplicate"]
+
+
+def test_an_event_can_be_cancelled_in_the_step_that_counts_it(world: World) -> None:
+    meter = world.add_meter(formula=Formula.LAST)
+    world.add_customer()
+    world.accept(Event("a", value="5", timestamp_ms=START_MS - 10), Event("b", value="2", timestamp_ms=START_MS - 5))
+    world.accept_cancel("b")
+    world.apply()
+    assert world.total(meter) == Decimal(5)
+
+
+def test_a_cancellation_before_its_event_does_nothing(world: World) -> None:
+    meter = world.add_meter()
+    world.add_customer()
+    world.accept_cancel("a")
+    world.accept(Event("a", value="5"))
+    world.apply()
+    assert world.total(meter) == Decimal(5)
+
+
+@pytest.mark.parametrize(("age_ms", "total"), [(24 * HOUR_MS - 2, None), (24 * HOUR_MS + 1, Decimal(5))])
+def test_only_events_of_the_last_24_hours_are_cancelled(world: World, age_ms: int, total: Decimal | None) -> None:
+    meter = world.add_meter()
+    world.add_customer()
+    record = world.accept(Event("a", value="5", timestamp_ms=START_MS))
+    world.clock.at_ms = record.received_at_ms + age_ms
+    world.accept_cancel("a")
+    world.apply()
+    assert world.total(meter) == total
+
+
+def test_a_cancellation_that_names_another_meter_or_tenant_does_nothing(world: World) -> None:
+    meter = world.add_meter()
+    world.add_customer()
+    world.accept(Event("a", value="5"))
+    world.accept_cancel("a", event_name="other")
+    world.accept_cancel("a", tenant=LIVE)
+    world.apply()
+    assert world.total(meter) == Decimal(5)
+
+
+def test_an_event_is_cancelled_once_however_often_it_is_asked_for(world: World) -> None:
+    meter = world.add_meter()
+    world.add_customer()
+    world.accept(Event("a", value="5"), Event("b", value="1"))
+    for _ in range(3):
+        world.accept_cancel("a")
+    world.apply()
+    world.accept_cancel("a")
+    world.apply()
+    assert world.total(meter) == Decimal(1)
+
+
+def test_cancellations_are_tallied_apart_from_events(world: World) -> None:
+    world.accept(Event("a"))
+    world.accept_cancel("a")
+    world.apply()
+    assert world.log.accepted() == world.progress.applied() == {TENANT: Tally(events=1, cancellations=1)}
+    assert world.progress.checkpoint().next_offset == 2

@@ -4,6 +4,7 @@ import pytest
 
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.domain.errors import BacklogFull
+from streamgauge.domain.tally import Tally
 from streamgauge.engine import backlog
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.ports.progress import Checkpoint
@@ -35,11 +36,11 @@ def test_the_backlog_is_what_lies_between_the_checkpoint_and_the_end_of_the_log(
     progress = MemoryProgress()
     waiting = Backlog(log, progress, events_max=100)
     assert waiting.events() == 0
-    log.append(b"", {TENANT: 7})
+    log.append(b"", {TENANT: Tally(7)})
     assert waiting.events() == 7
-    progress.advance(Checkpoint(3, 0), {TENANT: 3})
+    progress.advance(Checkpoint(3, 0), {TENANT: Tally(3)})
     assert waiting.events() == 4
-    progress.advance(Checkpoint(7, 0), {TENANT: 4})
+    progress.advance(Checkpoint(7, 0), {TENANT: Tally(4)})
     assert waiting.events() == 0
 
 
@@ -47,7 +48,7 @@ def test_the_backlog_is_what_lies_between_the_checkpoint_and_the_end_of_the_log(
 @pytest.mark.parametrize(("events", "full"), [(1, False), (9, False), (10, True), (11, True)])
 def test_the_bound_is_reached_with_the_event_that_makes_it_full(log: CountingLog, events: int, full: bool) -> None:
     waiting = Backlog(log, MemoryProgress(), events_max=10)
-    log.append(b"", {TENANT: events})
+    log.append(b"", {TENANT: Tally(events)})
     if full:
         with pytest.raises(BacklogFull, match=f"{events} acknowledged events"):
             waiting.check()
@@ -59,10 +60,10 @@ def test_the_bound_is_reached_with_the_event_that_makes_it_full(log: CountingLog
 def test_it_is_open_again_as_soon_as_events_were_applied(log: CountingLog) -> None:
     progress = MemoryProgress()
     waiting = Backlog(log, progress, events_max=1)
-    log.append(b"", {TENANT: 1})
+    log.append(b"", {TENANT: Tally(1)})
     with pytest.raises(BacklogFull):
         waiting.check()
-    progress.advance(Checkpoint(1, 0), {TENANT: 1})
+    progress.advance(Checkpoint(1, 0), {TENANT: Tally(1)})
     waiting.check()
 
 

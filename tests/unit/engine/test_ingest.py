@@ -10,9 +10,10 @@ from streamgauge.adapters.memory.event_log import MemoryEventLog
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import BacklogFull, DurabilityLost, StorageFull, StreamgaugeError, Unavailable
 from streamgauge.domain.event_block import RequestColumns, decode
+from streamgauge.domain.tally import Tally
 from streamgauge.engine import ingest
 from streamgauge.engine.ingest import GroupCommit
-from streamgauge.engine.ports.event_log import LogRecord
+from streamgauge.engine.ports.event_log import KeyedEntry, LogRecord
 from tests.support.world import Event, SettableClock, request
 
 SIZE_BYTES = 200  # of a request with one event
@@ -28,13 +29,13 @@ class GatedLog(MemoryEventLog):
         self.leave = threading.Semaphore(0)
         self.failures: list[BaseException | None] = []
 
-    def append(self, block: bytes, events: Mapping[Tenant, int]) -> LogRecord:
+    def append(self, block: bytes, tallies: Mapping[Tenant, Tally], keys: Sequence[KeyedEntry] = ()) -> LogRecord:
         self.began.release()
         assert self.leave.acquire(timeout=WAIT_SECONDS)
         failure = self.failures.pop(0) if self.failures else None
         if failure is not None:
             raise failure
-        return super().append(block, events)
+        return super().append(block, tallies, keys)
 
 
 class Fatal:

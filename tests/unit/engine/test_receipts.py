@@ -9,6 +9,7 @@ from streamgauge.domain.errors import NotFound
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.receipt import Receipt
 from streamgauge.engine.receipts import Receipts
+from streamgauge.engine.unapplied import Unapplied
 from tests.support.world import START_MS, TENANT, Event, World
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
@@ -23,7 +24,7 @@ def world() -> World:
 
 
 def receipt(world: World, identifier: str, tenant: Tenant = TENANT) -> Receipt:
-    return Receipts(world.log, world.progress, world.store).find(tenant, identifier)
+    return Receipts(world.unapplied, world.store).find(tenant, identifier)
 
 
 def test_an_event_is_pending_until_it_is_applied_and_then_counted(world: World) -> None:
@@ -70,7 +71,7 @@ def test_what_is_applied_during_the_look_up_is_told_of_once(world: World) -> Non
         def checkpoint(self) -> object:
             return stale
 
-    found = Receipts(world.log, StaleProgress(), world.store).find(TENANT, "a")  # type: ignore[arg-type]
+    found = Receipts(Unapplied(world.log, StaleProgress(), world.judging), world.store).find(TENANT, "a")  # type: ignore[arg-type]
     assert (found.status, found.repeats) == (Fate.COUNTED, 0)
 
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
+from streamgauge.domain.tally import NOTHING, Tally
 from streamgauge.engine.ports.clock import Clock
-from streamgauge.engine.ports.event_log import LogRecord
+from streamgauge.engine.ports.event_log import KeyedEntry, KnownRequest, LogRecord
 from streamgauge.engine.ports.progress import Checkpoint, Intent
 
 
@@ -19,22 +20,32 @@ class MemoryEventLog:
         self._lock = threading.Lock()
         self._records: list[LogRecord] = []
         self._last_stamp_ms = 0
-        self._accepted: dict[Tenant, int] = {}
+        self._accepted: dict[Tenant, Tally] = {}
+        self._requests: dict[tuple[Tenant, str], KnownRequest] = {}
 
-    def append(self, block: bytes, events: Mapping[Tenant, int]) -> LogRecord:
+    def append(self, block: bytes, tallies: Mapping[Tenant, Tally], keys: Sequence[KeyedEntry] = ()) -> LogRecord:
+        size = sum(tally.entries for tally in tallies.values())
         with self._lock:
             self._last_stamp_ms = max(self._clock.now_ms(), self._last_stamp_ms + 1)
             first_offset = self._end()
-            record = LogRecord(first_offset, first_offset + sum(events.values()), self._last_stamp_ms, block)
+            record = LogRecord(first_offset, first_offset + size, self._last_stamp_ms, block)
             self._records.append(record)
-            for tenant, count in events.items():
-                self._accepted[tenant] = self._accepted.get(tenant, 0) + count
+            for tenant, tally in tallies.items():
+                self._accepted[tenant] = self._accepted.get(tenant, NOTHING) + tally
+            for each in keys:
+                self._requests[each.tenant, each.key.digest] = KnownRequest(
+                    each.key.fingerprint, first_offset, each.position, record.received_at_ms
+                )
             return record
 
     def stamp(self, at_least_ms: int) -> int:
         with self._lock:
             self._last_stamp_ms = max(at_least_ms, self._last_stamp_ms + 1)
             return self._last_stamp_ms
+
+    def next_stamp_ms(self) -> int:
+        with self._lock:
+            return max(self._clock.now_ms(), self._last_stamp_ms + 1)
 
     def read(self, offset: int, *, events_max: int) -> Sequence[LogRecord]:
         with self._lock:
@@ -51,9 +62,19 @@ class MemoryEventLog:
         with self._lock:
             return self._end()
 
-    def accepted(self) -> Mapping[Tenant, int]:
+    def accepted(self) -> Mapping[Tenant, Tally]:
         with self._lock:
             return dict(self._accepted)
+
+    def known_request(self, tenant: Tenant, digest: str) -> KnownRequest | None:
+        return self._requests.get((tenant, digest))
+
+    def forget_requests(self, before_ms: int) -> int:
+        with self._lock:
+            kept = {key: known for key, known in self._requests.items() if known.received_at_ms >= before_ms}
+            forgotten = len(self._requests) - len(kept)
+            self._requests = kept
+            return forgotten
 
     def close(self) -> None:
         """Nothing to release."""
@@ -66,7 +87,7 @@ class MemoryProgress:
     def __init__(self) -> None:
         self._checkpoint = Checkpoint()
         self._intent: Intent | None = None
-        self._applied: dict[Tenant, int] = {}
+        self._applied: dict[Tenant, Tally] = {}
 
     def checkpoint(self) -> Checkpoint:
         return self._checkpoint
@@ -79,12 +100,12 @@ class MemoryProgress:
             raise Corrupt(f"intent {intent.token} does not begin at the checkpoint {self._checkpoint.next_offset}")
         self._intent = intent
 
-    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, int]) -> None:
+    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, Tally]) -> None:
         self._checkpoint, self._intent = checkpoint, None
-        for tenant, count in applied.items():
-            self._applied[tenant] = self._applied.get(tenant, 0) + count
+        for tenant, tally in applied.items():
+            self._applied[tenant] = self._applied.get(tenant, NOTHING) + tally
 
-    def applied(self) -> Mapping[Tenant, int]:
+    def applied(self) -> Mapping[Tenant, Tally]:
         return dict(self._applied)
 
     def close(self) -> None:

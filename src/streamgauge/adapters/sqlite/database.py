@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -22,19 +23,20 @@ _WAL_INDEX_FULL: Final = sqlite3.SQLITE_IOERR_SHMSIZE
 class Database:
     """One connection, used by one thread at a time, to a file that other processes may have open too.
 
-    `version` is written into a new file; a file of another version is refused.
+    `steps` are the statements that lead from each version of the file to the next. A file of a former version is
+    brought up to date, one of a later version is refused.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], version: int) -> None:
+    def __init__(self, path: Path, steps: Sequence[Sequence[str]]) -> None:
         self.path = path
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-            self._prepare(schema, version)
+            self._prepare(steps)
         except sqlite3.DatabaseError as error:
             raise StartRefused(f"{path}: cannot be opened as a database: {error}") from error
 
-    def _prepare(self, schema: Sequence[str], version: int) -> None:
+    def _prepare(self, steps: Sequence[Sequence[str]]) -> None:
         run = self._connection.execute
         run(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         run(f"PRAGMA page_size = {_PAGE_BYTES}")
@@ -42,17 +44,17 @@ class Database:
         run("PRAGMA synchronous = FULL")
         run(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_MAX}")
         (found,) = run("PRAGMA user_version").fetchone()
-        if found not in (0, version):
+        if found > len(steps):
             raise StartRefused(
-                f"{self.path}: format {found}, this program knows {version}; start the program that wrote it"
+                f"{self.path}: format {found}, this program knows {len(steps)}; start the program that wrote it"
             )
-        if found == 0:
+        if found < len(steps):
             with self.writing():
-                # Of two processes that found a new file, the second to get the lock finds it made.
-                if run("PRAGMA user_version").fetchone() == (0,):
-                    for statement in schema:
-                        run(statement)
-                    run(f"PRAGMA user_version = {version}")
+                # Of two processes that found an old file, the second to get the lock finds it made.
+                (found,) = run("PRAGMA user_version").fetchone()
+                for statement in chain.from_iterable(steps[found:]):
+                    run(statement)
+                run(f"PRAGMA user_version = {len(steps)}")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -9,11 +9,11 @@ from typing import Final
 from streamgauge.adapters.sqlite.database import Database
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
+from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.clock import Clock
-from streamgauge.engine.ports.event_log import LogRecord
+from streamgauge.engine.ports.event_log import KeyedEntry, KnownRequest, LogRecord
 
-_VERSION: Final = 1
-_SCHEMA: Final = (
+_FIRST: Final = (
     """CREATE TABLE records (
         first_offset INTEGER PRIMARY KEY,
         next_offset INTEGER NOT NULL,
@@ -29,6 +29,16 @@ _SCHEMA: Final = (
         PRIMARY KEY (account_id, livemode)
     ) WITHOUT ROWID""",
 )
+_CANCELLATIONS_AND_REQUEST_KEYS: Final = (
+    "ALTER TABLE accepted ADD COLUMN cancellations INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE request_keys (
+        account_id TEXT NOT NULL, livemode INTEGER NOT NULL, digest BLOB NOT NULL, fingerprint BLOB NOT NULL,
+        first_offset INTEGER NOT NULL, position INTEGER NOT NULL, received_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (account_id, livemode, digest)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX request_keys_received ON request_keys (received_at_ms)",
+)
+_STEPS: Final = (_FIRST, _CANCELLATIONS_AND_REQUEST_KEYS)
 
 
 class SqliteEventLog:
@@ -38,15 +48,14 @@ class SqliteEventLog:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
-        self._database = Database(path, _SCHEMA, _VERSION)
+        self._database = Database(path, _STEPS)
 
-    def append(self, block: bytes, events: Mapping[Tenant, int]) -> LogRecord:
+    def append(self, block: bytes, tallies: Mapping[Tenant, Tally], keys: Sequence[KeyedEntry] = ()) -> LogRecord:
         checksum = zlib.crc32(block)
+        size = sum(tally.entries for tally in tallies.values())
         with self._database.writing() as connection:
             first_offset, last_stamp_ms = connection.execute("SELECT next_offset, last_stamp_ms FROM head").fetchone()
-            record = LogRecord(
-                first_offset, first_offset + sum(events.values()), max(self._clock.now_ms(), last_stamp_ms + 1), block
-            )
+            record = LogRecord(first_offset, first_offset + size, max(self._clock.now_ms(), last_stamp_ms + 1), block)
             connection.execute(
                 "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
                 (record.first_offset, record.next_offset, record.received_at_ms, checksum, block),
@@ -55,10 +64,18 @@ class SqliteEventLog:
                 "UPDATE head SET next_offset = ?, last_stamp_ms = ?", (record.next_offset, record.received_at_ms)
             )
             connection.executemany(
-                "INSERT INTO accepted VALUES (?, ?, ?) "
-                "ON CONFLICT (account_id, livemode) DO UPDATE SET events = events + excluded.events",
-                [(tenant.account_id, tenant.livemode, count) for tenant, count in events.items()],
+                "INSERT INTO accepted VALUES (?, ?, ?, ?) ON CONFLICT (account_id, livemode) DO UPDATE "
+                "SET events = events + excluded.events, cancellations = cancellations + excluded.cancellations",
+                [
+                    (each.account_id, each.livemode, tally.events, tally.cancellations)
+                    for each, tally in tallies.items()
+                ],
             )
+            if keys:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO request_keys VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [_key_row(each, record) for each in keys],
+                )
         return record
 
     def stamp(self, at_least_ms: int) -> int:
@@ -67,6 +84,11 @@ class SqliteEventLog:
                 "UPDATE head SET last_stamp_ms = max(?, last_stamp_ms + 1) RETURNING last_stamp_ms", (at_least_ms,)
             ).fetchall()
         return int(stamp_ms)
+
+    def next_stamp_ms(self) -> int:
+        with self._database.reading() as connection:
+            (last_stamp_ms,) = connection.execute("SELECT last_stamp_ms FROM head").fetchone()
+        return max(self._clock.now_ms(), int(last_stamp_ms) + 1)
 
     def read(self, offset: int, *, events_max: int) -> Sequence[LogRecord]:
         records: list[LogRecord] = []
@@ -100,10 +122,23 @@ class SqliteEventLog:
         with self._database.reading() as connection:
             return self._end(connection)
 
-    def accepted(self) -> Mapping[Tenant, int]:
+    def accepted(self) -> Mapping[Tenant, Tally]:
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT account_id, livemode, events FROM accepted").fetchall()
-        return {Tenant(account_id, bool(livemode)): events for account_id, livemode, events in rows}
+            rows = connection.execute("SELECT account_id, livemode, events, cancellations FROM accepted").fetchall()
+        return {Tenant(account_id, bool(livemode)): Tally(*counts) for account_id, livemode, *counts in rows}
+
+    def known_request(self, tenant: Tenant, digest: str) -> KnownRequest | None:
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT fingerprint, first_offset, position, received_at_ms FROM request_keys "
+                "WHERE account_id = ? AND livemode = ? AND digest = ?",
+                (tenant.account_id, tenant.livemode, bytes.fromhex(digest)),
+            ).fetchone()
+        return None if row is None else KnownRequest(row[0].hex(), *row[1:])
+
+    def forget_requests(self, before_ms: int) -> int:
+        with self._database.writing() as connection:
+            return connection.execute("DELETE FROM request_keys WHERE received_at_ms < ?", (before_ms,)).rowcount
 
     def close(self) -> None:
         self._database.close()
@@ -112,3 +147,15 @@ class SqliteEventLog:
     def _end(connection: sqlite3.Connection) -> int:
         (next_offset,) = connection.execute("SELECT next_offset FROM head").fetchone()
         return int(next_offset)
+
+
+def _key_row(entry: KeyedEntry, record: LogRecord) -> tuple[object, ...]:
+    return (
+        entry.tenant.account_id,
+        entry.tenant.livemode,
+        bytes.fromhex(entry.key.digest),
+        bytes.fromhex(entry.key.fingerprint),
+        record.first_offset,
+        entry.position,
+        record.received_at_ms,
+    )

@@ -7,10 +7,10 @@ from typing import Final
 from streamgauge.adapters.sqlite.database import Database
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
+from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.progress import Checkpoint, Intent
 
-_VERSION: Final = 1
-_SCHEMA: Final = (
+_FIRST: Final = (
     "CREATE TABLE checkpoint (next_offset INTEGER NOT NULL, received_at_ms INTEGER NOT NULL)",
     "INSERT INTO checkpoint VALUES (0, 0)",
     "CREATE TABLE intent (first_offset INTEGER NOT NULL, next_offset INTEGER NOT NULL)",
@@ -19,13 +19,14 @@ _SCHEMA: Final = (
         PRIMARY KEY (account_id, livemode)
     ) WITHOUT ROWID""",
 )
+_STEPS: Final = (_FIRST, ("ALTER TABLE applied ADD COLUMN cancellations INTEGER NOT NULL DEFAULT 0",))
 
 
 class SqliteProgress:
     """The engine writes it; edges read the checkpoint to know the backlog."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA, _VERSION)
+        self._database = Database(path, _STEPS)
 
     def checkpoint(self) -> Checkpoint:
         with self._database.reading() as connection:
@@ -44,7 +45,7 @@ class SqliteProgress:
             connection.execute("DELETE FROM intent")
             connection.execute("INSERT INTO intent VALUES (?, ?)", (intent.first_offset, intent.next_offset))
 
-    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, int]) -> None:
+    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, Tally]) -> None:
         with self._database.writing() as connection:
             connection.execute("DELETE FROM intent")
             connection.execute(
@@ -52,15 +53,18 @@ class SqliteProgress:
                 (checkpoint.next_offset, checkpoint.received_at_ms),
             )
             connection.executemany(
-                "INSERT INTO applied VALUES (?, ?, ?) "
-                "ON CONFLICT (account_id, livemode) DO UPDATE SET events = events + excluded.events",
-                [(tenant.account_id, tenant.livemode, count) for tenant, count in applied.items()],
+                "INSERT INTO applied VALUES (?, ?, ?, ?) ON CONFLICT (account_id, livemode) DO UPDATE "
+                "SET events = events + excluded.events, cancellations = cancellations + excluded.cancellations",
+                [
+                    (each.account_id, each.livemode, tally.events, tally.cancellations)
+                    for each, tally in applied.items()
+                ],
             )
 
-    def applied(self) -> Mapping[Tenant, int]:
+    def applied(self) -> Mapping[Tenant, Tally]:
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT account_id, livemode, events FROM applied").fetchall()
-        return {Tenant(account_id, bool(livemode)): events for account_id, livemode, events in rows}
+            rows = connection.execute("SELECT account_id, livemode, events, cancellations FROM applied").fetchall()
+        return {Tenant(account_id, bool(livemode)): Tally(*counts) for account_id, livemode, *counts in rows}
 
     def close(self) -> None:
         self._database.close()

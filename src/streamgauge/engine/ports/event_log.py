@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.request_key import RequestKey
+from streamgauge.domain.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
     """One group of requests, appended together.
 
-    `first_offset` is the offset of its first event, `next_offset` that of the first event after it.
-    `received_at_ms` holds for all of its events and is strictly greater than that of the record before.
-    `block` is an encoded `EventBlock`; it was checked against its checksum when it was read.
+    `first_offset` is the offset of its first entry, `next_offset` that of the first entry after it.
+    `received_at_ms` holds for all of its entries and is strictly greater than that of the record before.
+    `block` is an encoded `LogBlock`; it was checked against its checksum when it was read.
     """
 
     first_offset: int
@@ -22,11 +24,30 @@ class LogRecord:
     block: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class KeyedEntry:
+    """The entry at `position` of a record is what the request with this key asked for."""
+
+    tenant: Tenant
+    key: RequestKey
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """A request key that was used: with which fingerprint, and where the record with its entry begins."""
+
+    fingerprint: str
+    first_offset: int
+    position: int
+    received_at_ms: int
+
+
 class EventLog(Protocol):
     """One partition of the log: durable, ordered, append-only. The embedded service has one, number 0.
 
-    Offsets count events; an offset names the *next* event to read: having read the event at 41, checkpoint 42.
-    The first event stands at 0.
+    Its entries are events and cancel requests. Offsets count entries; an offset names the *next* entry to read:
+    having read the one at 41, checkpoint 42. The first stands at 0.
 
     Several processes may append at once; each append is one atomic step in one total order.
     """
@@ -34,8 +55,9 @@ class EventLog(Protocol):
     @property
     def partition(self) -> int: ...
 
-    def append(self, block: bytes, events: Mapping[Tenant, int]) -> LogRecord:
-        """Append one record of `sum(events.values())` events and stamp it. It would survive a power cut on return.
+    def append(self, block: bytes, tallies: Mapping[Tenant, Tally], keys: Sequence[KeyedEntry] = ()) -> LogRecord:
+        """Append one record with as many entries as `tallies` say, and stamp it. It would survive a power cut on
+        return, and so would `keys`: both or neither. A key that is known already now stands for the new entry.
 
         Raises StorageFull (the disk has no room) or Unavailable (locked too long): nothing was written.
         Raises DurabilityLost when the disk failed: whether it was written is unknown, the process must end.
@@ -47,17 +69,26 @@ class EventLog(Protocol):
         Never below `at_least_ms`, durable on return. It is what changes of the catalogue are valid from.
         """
 
+    def next_stamp_ms(self) -> int:
+        """What a record would be stamped with if it were appended now. Nothing is kept by asking."""
+
     def read(self, offset: int, *, events_max: int) -> Sequence[LogRecord]:
-        """Records from `offset` on, in order, at least one if there is any, then up to `events_max` events.
+        """Records from `offset` on, in order, at least one if there is any, then up to `events_max` entries.
 
         `offset` is a record boundary. Empty when nothing follows. Raises Corrupt, naming the offset, when a record
         fails its checksum or the sequence has a gap.
         """
 
     def end_offset(self) -> int:
-        """The offset that the next appended event will get."""
+        """The offset that the next appended entry will get."""
 
-    def accepted(self) -> Mapping[Tenant, int]:
-        """How many events of each tenant were ever appended."""
+    def accepted(self) -> Mapping[Tenant, Tally]:
+        """How many entries of each tenant were ever appended."""
+
+    def known_request(self, tenant: Tenant, digest: str) -> KnownRequest | None:
+        """What was appended with that request key."""
+
+    def forget_requests(self, before_ms: int) -> int:
+        """Delete the keys of entries that were received before then; how many."""
 
     def close(self) -> None: ...

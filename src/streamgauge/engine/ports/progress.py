@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Every event below `next_offset` has its effect in the usage store; `received_at_ms` is the last one's."""
+    """Every entry below `next_offset` has its effect in the usage store; `received_at_ms` is the last one's."""
 
     next_offset: int = 0
     received_at_ms: int = 0
@@ -39,10 +40,10 @@ class Progress(Protocol):
     def intend(self, intent: Intent) -> None:
         """Write it before the insert. It begins at the checkpoint's offset."""
 
-    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, int]) -> None:
-        """Complete the intent: its effects are in the store. `applied` adds to each tenant's count."""
+    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, Tally]) -> None:
+        """Complete the intent: its effects are in the store. `applied` adds to each tenant's tally."""
 
-    def applied(self) -> Mapping[Tenant, int]:
-        """How many events of each tenant lie below the checkpoint."""
+    def applied(self) -> Mapping[Tenant, Tally]:
+        """How many entries of each tenant lie below the checkpoint."""
 
     def close(self) -> None: ...
