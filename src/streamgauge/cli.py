@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -14,12 +14,13 @@ import click
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from streamgauge import __version__
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, load
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import NotFound, StartRefused, StreamgaugeError
+from streamgauge.domain.permission import Access, Permission, Permissions, Resource
 
 EXIT_REFUSED = 2
 
@@ -82,28 +83,43 @@ def edge(listen_fd: int, lifeline_fd: int, ready_fd: int) -> None:
 
 @cli.group()
 def keys() -> None:
-    """Create, list and revoke secret keys, whether or not the server runs."""
+    """Create, list and revoke secret and restricted keys, whether or not the server runs."""
 
 
 @keys.command("create")
-@click.option("--live", is_flag=True, help="A key for live mode (sk_live_...) instead of test mode.")
+@click.option("--live", is_flag=True, help="A key for live mode instead of test mode.")
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="RESOURCE=ACCESS",
+    help="Make a restricted key (rk_...) that may do this and nothing else; may be given several times.  "
+    f"[RESOURCE: {', '.join(Resource)}; ACCESS: {', '.join(Access)}, and write includes read]",
+)
 @settings("data_dir")
-def create_key(live: bool, **given: str | None) -> None:
-    """Make a secret key and show it. It is stored as a hash, so it cannot be shown again."""
+def create_key(live: bool, allowed: tuple[str, ...], **given: str | None) -> None:
+    """Make a secret key, or with --allow a restricted one, and show it.
+
+    It is stored as a hash, so it cannot be shown again.
+    """
+    permissions = _permissions(allowed) if allowed else None
     with _keys(given) as (keys, account):
-        key, secret = keys.create(Tenant(account.id, live))
+        key, secret = keys.create(Tenant(account.id, live), permissions)
     out.print(f"{key.id}  {secret}", soft_wrap=True)
 
 
 @keys.command("list")
 @settings("data_dir")
 def list_keys(**given: str | None) -> None:
-    """List all keys: id, mode, last characters, when made and revoked."""
-    table = Table("id", "mode", "ends in", "created", "revoked")
+    """List all keys: id, mode, last characters, what they may do, when made and revoked."""
+    # In a narrow window ids and permissions must stay whole: they are what is typed next.
+    whole, folded = Column("id", no_wrap=True), Column("may", overflow="fold")
+    table = Table(whole, "mode", "ends in", folded, "created", "revoked")
     with _keys(given) as (keys, account):
         for key in keys.list(account.id):
             mode = "live" if key.tenant.livemode else "test"
-            table.add_row(key.id, mode, key.hint or "-", _moment(key.created_ms), _moment(key.revoked_ms))
+            may = _may(key.permissions)
+            table.add_row(key.id, mode, key.hint or "-", may, _moment(key.created_ms), _moment(key.revoked_ms))
     out.print(table)
 
 
@@ -125,14 +141,13 @@ def revoke_key(key_id: str, **given: str | None) -> None:
 @click.option("--key", default=None, metavar="KEY", help="Secret key.  [env: STREAMGAUGE_SECRET_KEY]")
 def status(url: str | None, key: str | None) -> None:
     """Show how far a running server has come with the events of the key's account and mode."""
-    config = load(os.environ, {"secret_key": key})
-    if config.secret_key is None:
+    config = load(os.environ, {})
+    secret = key or (None if config.secret_key is None else config.secret_key.reveal())
+    if secret is None:
         raise StartRefused("give the secret key with --key or in STREAMGAUGE_SECRET_KEY")
     base_url = (url or f"http://{config.host}:{config.port}").rstrip("/")
     try:
-        answer = httpx.get(
-            f"{base_url}/streamgauge/status", headers={"Authorization": f"Bearer {config.secret_key.reveal()}"}
-        )
+        answer = httpx.get(f"{base_url}/streamgauge/status", headers={"Authorization": f"Bearer {secret}"})
         told = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise StartRefused(f"no answer from {base_url}: {error}; is the server running?") from error
@@ -201,6 +216,27 @@ def _wait_for_interrupt() -> None:
         signal.pause()
     except KeyboardInterrupt:
         out.print("stopping")
+
+
+def _permissions(allowed: Iterable[str]) -> Permissions:
+    """What was given as `resource=access`. Raises StartRefused for the first that is not, with what there is."""
+    permissions: dict[Resource, Access] = {}
+    for each in allowed:
+        resource, _, access = each.partition("=")
+        if resource not in list(Resource):
+            raise StartRefused(f"--allow {each}: the resource is one of {', '.join(Resource)}, as in meters=read")
+        if access not in list(Access):
+            raise StartRefused(f"--allow {each}: the access is one of {', '.join(Access)}, as in {resource}=read")
+        if Resource(resource) in permissions:
+            raise StartRefused(f"--allow {each}: {resource} is given twice; write includes read")
+        permissions[Resource(resource)] = Access(access)
+    return permissions
+
+
+def _may(permissions: Permissions | None) -> str:
+    if permissions is None:
+        return "everything"
+    return " ".join(str(Permission(resource, access)) for resource, access in permissions.items()) or "nothing"
 
 
 @contextmanager

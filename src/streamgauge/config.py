@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from streamgauge.domain.credential import livemode_of_secret
+from streamgauge.domain.credential import SECRET_KEY_PREFIXES, livemode_of_secret
 from streamgauge.domain.errors import StartRefused
 
 ENVIRONMENT_PREFIX = "STREAMGAUGE_"
@@ -115,7 +115,7 @@ def _parse(name: str, raw: object, metadata: Mapping[str, Any]) -> object:
         case "host":
             return text
         case "secret_key":
-            if livemode_of_secret(text) is None:
+            if livemode_of_secret(text) is None or not text.startswith(tuple(SECRET_KEY_PREFIXES)):
                 raise ValueError("a secret key starts with sk_test_ or sk_live_ and has at least 12 characters")
             return Secret(text)
         case "unknown_customers":

@@ -1,4 +1,4 @@
-"""The contract of `ControlStore`, run on every adapter."""
+"""The contract of `ControlStore`, run on every adapter. Its transactions have a module of their own."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,30 +14,22 @@ from streamgauge.adapters.relational.store import RelationalControlStore
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
-from streamgauge.domain.errors import NotFound, StreamgaugeError
+from streamgauge.domain.errors import NotFound, StreamgaugeError, UnknownCursor
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
+from streamgauge.domain.permission import Access, Permissions, Resource
 from streamgauge.domain.span import Span
 from streamgauge.engine.ports.control_store import ControlStore, Page
+from tests.support.control_stores import ACCOUNT, ADAPTERS, control_store
 
-ACCOUNT = Account(id="acct_1", name="First", created_ms=1_000)
 TEST = Tenant("acct_1", False)
 LIVE = Tenant("acct_1", True)
 OTHER = Tenant("acct_2", False)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=ADAPTERS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ControlStore]:
-    opened: ControlStore
-    if request.param == "memory":
-        opened = MemoryControlStore()
-    else:
-        relational = RelationalControlStore(sqlite_url(tmp_path / "control.db"))
-        migrate(relational.engine)
-        opened = relational
-    opened.add_account(ACCOUNT)
-    opened.add_account(Account(id="acct_2", name="Second", created_ms=2_000))
-    yield opened
-    opened.close()
+    with control_store(request.param, tmp_path) as opened:
+        yield opened
 
 
 def key(number: int, tenant: Tenant = TEST) -> SecretKey:
@@ -50,6 +42,7 @@ def session(number: int, expires_ms: int = 5_000) -> MeterEventSession:
         tenant=TEST,
         key_id="key_1",
         token_hash=f"token_{number}",
+        nonce=f"nonce_{number}",
         created_ms=number,
         expires_ms=expires_ms,
     )
@@ -151,6 +144,19 @@ def test_revoking_an_unknown_key_answers_none(store: ControlStore) -> None:
     assert store.revoke_secret_key("key_9", 1) is None
 
 
+@pytest.mark.parametrize(
+    "permissions",
+    [None, {}, {Resource.METERS: Access.WRITE}, {Resource.CUSTOMERS: Access.READ, Resource.SESSIONS: Access.WRITE}],
+)
+def test_what_a_key_may_do_comes_back_as_it_was_given(store: ControlStore, permissions: Permissions | None) -> None:
+    restricted = replace(key(1), permissions=permissions)
+    store.add_secret_key(restricted)
+    assert store.get_secret_key("key_1") == restricted
+    assert store.revoke_secret_key("key_1", 5) == replace(restricted, revoked_ms=5)
+    (listed,) = store.list_secret_keys("acct_1")
+    assert listed.permissions == permissions
+
+
 # Sessions
 
 
@@ -194,7 +200,7 @@ def test_a_meter_of_another_account_or_mode_is_not_visible(store: ControlStore) 
         assert store.list_meters(stranger, Page()).items == ()
         with pytest.raises(NotFound):
             store.save_meter(replace(meter(1), tenant=stranger))
-        with pytest.raises(NotFound):
+        with pytest.raises(UnknownCursor):
             store.list_meters(stranger, Page(starting_after=meter(1).id))
     assert store.get_meter(TEST, meter(1).id) == meter(1)
 
@@ -273,9 +279,9 @@ def test_a_page_begins_next_to_its_cursor_newest_first(
 @pytest.mark.parametrize("cursor", ["starting_after", "ending_before"])
 def test_a_cursor_that_names_no_object_raises_and_is_named(store: ControlStore, cursor: str) -> None:
     page = Page(starting_after="x") if cursor == "starting_after" else Page(ending_before="x")
-    with pytest.raises(NotFound) as of_meters:
+    with pytest.raises(UnknownCursor) as of_meters:
         store.list_meters(TEST, page)
-    with pytest.raises(NotFound) as of_customers:
+    with pytest.raises(UnknownCursor) as of_customers:
         store.list_customers(TEST, page)
     assert of_meters.value.param == of_customers.value.param == cursor
 

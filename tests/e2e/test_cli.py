@@ -9,6 +9,7 @@ import click
 import pytest
 
 from streamgauge.cli import cli
+from streamgauge.domain.permission import Access, Resource
 from tests.support.program import Ended, run
 from tests.support.server import SECRET_KEY, Client, Server
 
@@ -51,6 +52,64 @@ def test_keys_are_listed_without_their_secrets(server: Server) -> None:
         assert mode in line and secret[-4:] in line
         assert secret not in listed
     assert SECRET_KEY not in listed
+
+
+def test_a_restricted_key_may_do_what_it_was_allowed_and_nothing_else(server: Server) -> None:
+    _, secret = create(server, "--allow", "customers=write", "--allow", "meters=read")
+    assert secret.startswith("rk_test_")
+    with Client(server.url, secret) as client:
+        customer = client.customer(name="Ada")
+        client.get(f"/v1/customers/{customer}")
+        client.get("/v1/billing/meters")
+        assert "meter_events=read" in client.get("/streamgauge/status", 403)["error"]["message"]
+
+
+def test_a_restricted_key_can_be_for_live_mode(server: Server) -> None:
+    _, secret = create(server, "--live", "--allow", "meter_events=read")
+    assert secret.startswith("rk_live_")
+    with Client(server.url, secret) as client:
+        assert client.get("/streamgauge/status")["livemode"] is True
+    shown = run("status", "--url", server.url, "--key", secret)
+    assert (shown.code, shown.err) == (0, "")
+
+
+def test_the_list_of_keys_says_what_each_may_do(server: Server) -> None:
+    everything, _ = create(server)
+    restricted, secret = create(server, "--allow", "meters=read", "--allow", "meter_event_sessions=write")
+    listed = keys(server, "list").out
+    for key_id, may in ((everything, "everything"), (restricted, "meters=read meter_event_sessions=write")):
+        (line,) = [line for line in listed.splitlines() if key_id in line]
+        assert f"│ {may} " in line
+    assert secret not in listed
+
+
+WRONG_PERMISSIONS = [
+    (["meter=read"], "--allow meter=read: the resource is one of meters, meter_events, .*customers"),
+    (["=read"], "the resource is one of meters"),
+    (["Meters=read"], "the resource is one of meters"),
+    (["meters=delete"], "--allow meters=delete: the access is one of read, write"),
+    (["meters"], "the access is one of read, write"),
+    (["meters="], "the access is one of read, write"),
+    (["meters=read=write"], "the access is one of read, write"),
+    (["meters=read", "meters=write"], "meters is given twice"),
+    (["meters=read", "customers=all"], "--allow customers=all: the access is one of read, write"),
+]
+
+
+@pytest.mark.parametrize(("allowed", "says"), WRONG_PERMISSIONS, ids=lambda each: str(each)[:40])
+def test_a_permission_that_there_is_not_is_refused_with_those_there_are(
+    tmp_path: Path, allowed: list[str], says: str
+) -> None:
+    folder = tmp_path / "data"
+    assert_one_line(keys(folder, "create", *(word for each in allowed for word in ("--allow", each))), says)
+    assert not folder.exists()  # nothing was begun
+
+
+def test_the_help_of_creating_a_key_names_every_resource_and_access() -> None:
+    shown = run("keys", "create", "--help").out
+    assert "--allow RESOURCE=ACCESS" in shown
+    for each in (*Resource, *Access):
+        assert each in shown
 
 
 def test_a_revoked_key_is_dead_at_once_and_its_sessions_within_five_seconds(server: Server) -> None:

@@ -2,12 +2,29 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
 
-from streamgauge.domain.errors import Unauthenticated
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.errors import OtherAccount, Unauthenticated
 
 HOW_TO_PASS_A_KEY = (
     "Pass your secret key as 'Authorization: Bearer sk_...', or as the user name of HTTP Basic with an empty password."
 )
+
+# With these the original API acts for another account, or names one of several.
+ACCOUNT_HEADERS = ("stripe-account", "stripe-context")
+
+
+def refuse_other_accounts(headers: Mapping[str, str], tenant: Tenant) -> None:
+    """Raises OtherAccount when a header names an account that is not the key's own: the caller expects effects there,
+    and would find them here."""
+    for name in ACCOUNT_HEADERS:
+        given = headers.get(name)
+        if given and given != tenant.account_id:
+            raise OtherAccount(
+                f"The provided key does not have access to account '{given[:100]}' (header {name.title()}): a key acts "
+                f"for its own account, {tenant.account_id}, alone. Leave the header out, or use a key of that account."
+            )
 
 
 def secret_of(authorization: str | None) -> str:

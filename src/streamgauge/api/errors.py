@@ -10,15 +10,19 @@ from streamgauge.domain.errors import (
     BodyTooLarge,
     Corrupt,
     DurabilityLost,
+    IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
+    OtherAccount,
     Overloaded,
+    PermissionDenied,
     Rejected,
     SessionExpired,
     StartRefused,
     StreamgaugeError,
     Unauthenticated,
     Unavailable,
+    UnsupportedMediaType,
 )
 
 # A class that is not listed takes the status of its nearest base.
@@ -26,10 +30,14 @@ STATUS: Mapping[type[StreamgaugeError], int] = MappingProxyType(
     {
         Rejected: 400,
         InvalidRequest: 400,
+        IdempotencyKeyReused: 400,
         Unauthenticated: 401,
         SessionExpired: 401,
+        PermissionDenied: 403,
+        OtherAccount: 403,
         NotFound: 404,
         BodyTooLarge: 413,
+        UnsupportedMediaType: 415,
         StreamgaugeError: 500,
         Corrupt: 500,
         DurabilityLost: 500,
@@ -45,6 +53,11 @@ DOCS_URL = "docs/errors.md"  # in this repository: the contract asks for a text,
 INTERNAL_MESSAGE = "An error on our side. Its details are in the server's log under this answer's Request-Id."
 RETRY_AFTER_SECONDS = 1
 URL_SHOWN_MAX = 200  # characters of an unknown URL that its 404 repeats
+
+# By these the official clients choose an exception class; all other errors of version 2 carry no type.
+_V2_TYPE: Mapping[type[StreamgaugeError], str] = MappingProxyType(
+    {SessionExpired: "temporary_session_expired", IdempotencyKeyReused: "idempotency_error"}
+)
 
 Headers = list[tuple[bytes, bytes]]
 Rendered = tuple[int, Headers, bytes]
@@ -132,6 +145,8 @@ def _v1(error: StreamgaugeError, status: int) -> V1Error:
     kind = "api_error" if status >= 500 else "invalid_request_error"
     code: str | None = error.code
     param = None
+    if isinstance(error, IdempotencyKeyReused):
+        return V1Error(type="idempotency_error", message=error.message)
     if isinstance(error, InvalidRequest):
         # Version 1 names a code for few faults of parameters; the others have none there, not `invalid_fields`.
         code, param = error.reason, error.param
@@ -142,11 +157,12 @@ def _v1(error: StreamgaugeError, status: int) -> V1Error:
 
 def _v2(error: StreamgaugeError) -> V2Error:
     if isinstance(error, InvalidRequest):
-        return V2Error(code=error.reason or error.code, message=_with_path(error), param=error.param)
+        # A reason has words of its own; the others are a reader's, which say what is wrong but not where.
+        message = error.message if error.reason else _with_path(error)
+        return V2Error(code=error.reason or error.code, message=message, param=error.param)
     if isinstance(error, NotFound):
         return V2Error(code="not_found", message=error.message, param=error.param)
-    kind = "temporary_session_expired" if isinstance(error, SessionExpired) else None
-    return V2Error(code=error.code, message=_message(error), type=kind, doc_url=_doc_url(error))
+    return V2Error(code=error.code, message=_message(error), type=_V2_TYPE.get(type(error)), doc_url=_doc_url(error))
 
 
 def _with_path(error: InvalidRequest) -> str:

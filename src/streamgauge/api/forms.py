@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from streamgauge.domain.errors import InvalidRequest
+from streamgauge.domain.errors import InvalidRequest, UnsupportedMediaType
 
 PARAMETERS_MAX = 1_000  # pairs in one request
 NESTING_MAX = 6  # brackets after one name
@@ -40,12 +40,12 @@ def decode(*sources: bytes) -> Params:
 
 
 def decode_body(body: bytes, content_type: str | None, query: bytes = b"") -> Params:
-    """Like `decode`, of a request. Raises InvalidRequest when the body is not a form, such as JSON."""
+    """Like `decode`, of a request. Raises UnsupportedMediaType when the body is not a form, such as JSON."""
     if body:
         media_type = (content_type or FORM_CONTENT_TYPE).partition(";")[0].strip().lower()
         # A client that sends JSON as a form by mistake would otherwise be told of one very strange parameter.
         if media_type != FORM_CONTENT_TYPE or body.lstrip()[:1] in (b"{", b"["):
-            raise InvalidRequest(
+            raise UnsupportedMediaType(
                 f"The body must be form-encoded (Content-Type: {FORM_CONTENT_TYPE}), with nested parameters written "
                 "as name[inner]=value. Version 1 of the API takes no JSON."
             )

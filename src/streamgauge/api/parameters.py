@@ -10,14 +10,14 @@ and a customer may be named "null". (That is why msgspec's own lax mode, which r
 
 import difflib
 import re
-from collections.abc import Collection
 from functools import cache
-from typing import Annotated, Any, TypeVar, assert_never
+from typing import Annotated, Any, ClassVar, Self, TypeVar, assert_never
 
 import msgspec
 from msgspec import inspect
 
-from streamgauge.api.forms import Params, Value, bracketed
+from streamgauge.api.forms import Params, Value, bracketed, decode_body
+from streamgauge.api.operation import RawRequest
 from streamgauge.domain.errors import InvalidRequest
 
 T = TypeVar("T", bound="Parameters")
@@ -41,20 +41,29 @@ Text = Annotated[str, msgspec.Meta(max_length=5_000)]
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what an operation takes. `expand` is taken everywhere and nothing expands."""
+    """Base of what an operation of version 1 takes. `expand` is taken everywhere and nothing expands.
+
+    `UNSUPPORTED` names parameters that the original API has and Streamgauge has no use for.
+    """
+
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset()
 
     expand: tuple[Text, ...] = ()
 
+    @classmethod
+    def read(cls, raw: RawRequest) -> Self:
+        """Those of the query and of the form body together. Raises like `forms.decode_body` and `parse`."""
+        return parse(cls, decode_body(raw.body, raw.content_type, raw.query))
 
-def parse(kind: type[T], params: Params, *, unsupported: Collection[str] = ()) -> T:
+
+def parse(kind: type[T], params: Params) -> T:
     """Read `params` as a `kind`.
 
-    `unsupported` names parameters that the original API has and Streamgauge has no use for.
     Raises InvalidRequest for the first fault, with `param` in brackets: `parameter_unknown`, `parameter_missing`,
     `parameter_invalid_empty`, `parameter_invalid_integer`, or no reason where the original API has none.
     """
     for name in params:
-        if name in unsupported:
+        if name in kind.UNSUPPORTED:
             raise InvalidRequest(
                 f"Streamgauge does not support the parameter {name}: it meters usage and sends no invoices.",
                 param=name,

@@ -1,4 +1,4 @@
-"""Credentials: secret keys, meter event sessions, and whom a request turned out to come from."""
+"""Credentials: secret and restricted keys, meter event sessions, and whom a request turned out to come from."""
 
 import hashlib
 import hmac
@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.permission import Permissions
 
 SECRET_KEY_LENGTH_MIN = 12
+# Each with the mode it is for. A restricted key is a secret key with a list of what it may do.
 SECRET_KEY_PREFIXES = {"sk_test_": False, "sk_live_": True}
+RESTRICTED_KEY_PREFIXES = {"rk_test_": False, "rk_live_": True}
+KEY_PREFIXES = SECRET_KEY_PREFIXES | RESTRICTED_KEY_PREFIXES
 SESSION_TOKEN_PREFIX = "mest_"
 
 
@@ -19,7 +23,10 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKey:
-    """A secret key as it is stored: never the secret, only its hash and its last characters to know it by."""
+    """A key as it is stored: never the secret, only its hash and its last characters to know it by.
+
+    `permissions` are those of a restricted key; None: it may do everything.
+    """
 
     id: str
     tenant: Tenant
@@ -27,16 +34,21 @@ class SecretKey:
     hint: str
     created_ms: int
     revoked_ms: int | None = None
+    permissions: Permissions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterEventSession:
-    """The short-lived credential for the stream, as it is stored. It dies with the key that opened it."""
+    """The short-lived credential for the stream, as it is stored. It dies with the key that opened it.
+
+    `nonce` is random and shown to nobody: the token is made of it and of the key's secret, so neither is enough.
+    """
 
     id: str
     tenant: Tenant
     key_id: str
     token_hash: str
+    nonce: str
     created_ms: int
     expires_ms: int
 
@@ -61,13 +73,13 @@ def same_hash(left: str, right: str) -> bool:
 
 
 def livemode_of_secret(secret: str) -> bool | None:
-    """The mode that a secret key's prefix names; None when it is not a well-formed secret key.
+    """The mode that a key's prefix names; None when it is no well-formed secret or restricted key.
 
     The official command line takes keys of at least 12 characters in three `_`-separated parts.
     """
     if len(secret) < SECRET_KEY_LENGTH_MIN or not secret.isascii() or not secret.isprintable():
         return None
-    for prefix, livemode in SECRET_KEY_PREFIXES.items():
+    for prefix, livemode in KEY_PREFIXES.items():
         if secret.startswith(prefix) and len(secret) > len(prefix):
             return livemode
     return None

@@ -3,9 +3,14 @@
 StreamgaugeError
 ├── Rejected             the caller's fault, final; nothing was stored          4xx
 │   ├── InvalidRequest       a field is missing, unknown or wrong; `param` names it     400
+│   ├── (refusal.py)         a single event cannot be counted, or not be cancelled      400
+│   ├── IdempotencyKeyReused an Idempotency-Key came with other parameters than first   400
 │   ├── BodyTooLarge         the body is over its limit                                 413
+│   ├── UnsupportedMediaType the body's content type is not the one this call takes     415
 │   ├── Unauthenticated      no credential, an unknown one, or one of the wrong kind    401
 │   ├── SessionExpired       a meter event session past its 15 minutes                  401
+│   ├── PermissionDenied     a restricted key lacks the permission that is named        403
+│   ├── OtherAccount         the request names an account that the key is not for       403
 │   └── NotFound             no such object in this account and mode                    404
 ├── Overloaded           a bound is reached, passes with time; nothing was stored   503 + Retry-After
 │   ├── BacklogFull          acknowledged but not yet applied events reached their bound
@@ -54,6 +59,37 @@ class BodyTooLarge(Rejected):
     """The request body is over its limit."""
 
     code = "body_too_large"
+
+
+class UnknownCursor(InvalidRequest):
+    """A list is to begin at an object that is not there, or is of another kind. `param` is the cursor's name."""
+
+    def __init__(self, object_id: str, *, param: str | None = None) -> None:
+        super().__init__(f"No such object: '{object_id}'", param=param, reason="resource_missing")
+
+
+class IdempotencyKeyReused(Rejected):
+    """The key was used before with other parameters or for another call. What was done then stands."""
+
+    code = "idempotency_error"
+
+
+class UnsupportedMediaType(Rejected):
+    """The body is not in the encoding that this call takes; the message names that one."""
+
+    code = "unsupported_media_type"
+
+
+class PermissionDenied(Rejected):
+    """A restricted key was used for what it has no permission for; the message names the one that is missing."""
+
+    code = "permission_denied"
+
+
+class OtherAccount(Rejected):
+    """The request names another account in a header. Keys are for one account; nothing was done."""
+
+    code = "account_invalid"
 
 
 class Unauthenticated(Rejected):

@@ -5,7 +5,8 @@ Source of the limits: the v1 schema (100 characters each), the stream's own (100
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -31,6 +32,8 @@ _DIGIT: Final = np.frombuffer(b"0", np.uint8)
 _SEPARATORS: Final = np.flatnonzero(_CANONICAL != _DIGIT)
 _DIGITS: Final = np.flatnonzero(_CANONICAL == _DIGIT)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+# A native time as the official Ruby client writes it: `2026-06-01 12:00:00 UTC`, or `+0200` at its end.
+_RUBY_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) (?:UTC|([+-]\d\d)(\d\d))", re.ASCII)
 _UNIX_SECONDS: Final = re.compile(r"-?\d{1,11}", re.ASCII)
 _UNIX_SECONDS_MAX: Final = 10**11
 # The years 1 to 9999: what every date type on the way can show again, in receipts for example.
@@ -38,6 +41,19 @@ _EARLIEST_MS: Final = -62_135_596_800_000
 _LATEST_MS: Final = 253_402_300_799_999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MeterEvent:
+    """One reported unit of usage, as it was sent. `timestamp_ms` is None where none was given.
+
+    For calls with a single event; the stream's are columns from the start.
+    """
+
+    event_name: str
+    identifier: str
+    timestamp_ms: int | None
+    payload: Mapping[str, str]
 
 
 class InvalidTimestamp(ValueError):
@@ -51,7 +67,8 @@ class InvalidTimestamp(ValueError):
 def parse_timestamps(timestamps: Sequence[str | int | None]) -> NDArray[np.int64]:
     """Milliseconds since the epoch, UTC, cut (not rounded) to the millisecond; ABSENT_MS where None.
 
-    Accepts RFC 3339, integer Unix seconds, and a string of them (what official clients send for native dates).
+    Accepts RFC 3339, and what official clients send for native dates: integer Unix seconds, a string of them, and
+    Ruby's `2026-06-01 12:00:00 UTC`.
     Raises InvalidTimestamp for the first one that is none of these.
     """
     canonical = _parse_canonical(timestamps)
@@ -95,6 +112,9 @@ def _milliseconds(timestamp: str | int) -> int | None:
         return timestamp * 1000 if abs(timestamp) < _UNIX_SECONDS_MAX else None
     if _UNIX_SECONDS.fullmatch(timestamp):
         return int(timestamp) * 1000
+    if ruby := _RUBY_TIME.fullmatch(timestamp):
+        day, time_of_day, hours, minutes = ruby.groups()
+        timestamp = f"{day}T{time_of_day}" + ("Z" if hours is None else f"{hours}:{minutes}")
     if not _RFC3339.fullmatch(timestamp.upper()):
         return None
     try:

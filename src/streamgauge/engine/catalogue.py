@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from streamgauge.domain.catalogue import Catalogue
 from streamgauge.domain.customer import Customer
@@ -15,10 +16,11 @@ from streamgauge.engine.ports.event_log import EventLog
 class CatalogueChange:
     """One change under way. `at_ms` is what it is valid from; what is put here is seen once the change is complete."""
 
-    def __init__(self, at_ms: int) -> None:
-        self.at_ms = at_ms
+    def __init__(self) -> None:
+        self.at_ms = 0
         self.meters: list[Meter] = []
         self.customers: list[Customer] = []
+        self.is_complete = False
 
     def put_meter(self, meter: Meter) -> None:
         self.meters.append(meter)
@@ -30,12 +32,14 @@ class CatalogueChange:
 class CatalogueKeeper:
     """Keeps the order between changes of the catalogue and records of the log.
 
-    A change is stamped by the log and committed under one lock. The applier passes through the same lock after it
+    A change is stamped by the log and committed under one lock, which is held until the transaction has ended that
+    the change is part of. The applier passes through the same lock after it
     has read its records: whatever is valid from before those records is then in memory, and whatever comes later is
     stamped later. So what an event finds depends on its `received_at` alone, and a rebuild finds the same.
     """
 
     def __init__(self, store: ControlStore, log: EventLog, clock: Clock, *, accept_unknown_customers: bool) -> None:
+        self._store = store
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
@@ -47,14 +51,26 @@ class CatalogueKeeper:
 
     @contextmanager
     def change(self) -> Iterator[CatalogueChange]:
-        """Commit to the control store inside the block; leaving it by an exception changes nothing in memory."""
-        with self._lock:
-            change = CatalogueChange(self._log.stamp(self._clock.now_ms()))
+        """Write to the control store inside the block; leaving it by an exception changes nothing in memory."""
+        # The transaction first: two changes that take the store's lock and this one in different order would wait
+        # for each other.
+        with self._store.transaction() as transaction:
+            self._lock.acquire()
+            change = CatalogueChange()
+            transaction.when_ended(partial(self._end, change))
+            change.at_ms = self._log.stamp(self._clock.now_ms())
             yield change
-            for meter in change.meters:
-                self._catalogue.put_meter(meter)
-            for customer in change.customers:
-                self._catalogue.put_customer(customer)
+            change.is_complete = True
+
+    def _end(self, change: CatalogueChange, committed: bool) -> None:
+        try:
+            if committed and change.is_complete:
+                for meter in change.meters:
+                    self._catalogue.put_meter(meter)
+                for customer in change.customers:
+                    self._catalogue.put_customer(customer)
+        finally:
+            self._lock.release()
 
     def settled(self) -> Catalogue:
         """The catalogue, with every change in it that was stamped before now."""

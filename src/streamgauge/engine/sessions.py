@@ -1,16 +1,24 @@
 """Meter event sessions: the short-lived credential for the stream."""
 
-import threading
+import hashlib
+import hmac
 
-from streamgauge.domain.credential import SESSION_TOKEN_PREFIX, MeterEventSession, Principal, hash_secret, same_hash
-from streamgauge.domain.errors import SessionExpired, Unauthenticated
+from streamgauge.domain.credential import (
+    KEY_PREFIXES,
+    SESSION_TOKEN_PREFIX,
+    MeterEventSession,
+    Principal,
+    hash_secret,
+    same_hash,
+)
+from streamgauge.domain.errors import NotFound, SessionExpired, Unauthenticated
+from streamgauge.engine.occasion import Occasion
 from streamgauge.engine.ports.clock import Clock, Entropy
 from streamgauge.engine.ports.control_store import ControlStore
 
 # For so long a token that has expired is told from one that never was.
 EXPIRED_KEPT_MS = 24 * 60 * 60 * 1_000
 FORGET_INTERVAL_MS = 60_000
-KEY_PREFIXES = ("sk_", "rk_")
 
 
 class Sessions:
@@ -21,25 +29,33 @@ class Sessions:
         self._clock = clock
         self._entropy = entropy
         self._lifetime_ms = lifetime_seconds * 1_000
-        self._lock = threading.Lock()
-        self._forgot_ms: int | None = None
+        self._forgetting = Occasion(FORGET_INTERVAL_MS)
 
-    def open(self, principal: Principal) -> tuple[MeterEventSession, str]:
-        """A new session and its token, for whoever authenticated with a secret key."""
+    def open(self, principal: Principal, secret: str) -> tuple[MeterEventSession, str]:
+        """A new session and its token, for whoever authenticated with this secret."""
         now_ms = self._clock.now_ms()
-        self._forget(now_ms)
-        mode = "live_" if principal.tenant.livemode else "test_"
-        token = SESSION_TOKEN_PREFIX + mode + self._entropy.token(48)
+        if self._forgetting.is_due(now_ms):
+            self._store.forget_sessions(now_ms - EXPIRED_KEPT_MS)
+        nonce = self._entropy.token(24)
+        token = _token(secret, nonce, livemode=principal.tenant.livemode)
         session = MeterEventSession(
             id="mes_" + self._entropy.token(24),
             tenant=principal.tenant,
             key_id=principal.key_id,
             token_hash=hash_secret(token),
+            nonce=nonce,
             created_ms=now_ms,
             expires_ms=now_ms + self._lifetime_ms,
         )
         self._store.add_session(session)
         return session, token
+
+    def token_again(self, session_id: str, secret: str) -> str:
+        """The token of a session, for whoever authenticated with the secret that opened it. Raises NotFound."""
+        session = self._store.get_session(session_id)
+        if session is None:
+            raise NotFound(f"No such meter event session: '{session_id}'")
+        return _token(secret, session.nonce, livemode=session.tenant.livemode)
 
     def authenticate(self, token: str) -> tuple[Principal, int]:
         """Whom the token belongs to, and until when (ms; from then on it is refused).
@@ -47,7 +63,7 @@ class Sessions:
         Raises Unauthenticated for anything that is not the token of a session whose key still holds, SessionExpired
         for a session past its lifetime. No message holds the token.
         """
-        if token.startswith(KEY_PREFIXES):
+        if token.startswith(tuple(KEY_PREFIXES)):
             raise Unauthenticated(
                 "An API key was given, and the meter event stream takes none: open a session with "
                 "POST /v2/billing/meter_event_session and use its authentication_token."
@@ -66,11 +82,9 @@ class Sessions:
             raise SessionExpired("The temporary session token has expired.")
         return Principal(session.tenant, session.key_id, session.id), session.expires_ms
 
-    def _forget(self, now_ms: int) -> None:
-        with self._lock:
-            # A clock that was set back must not put this off until it has caught up.
-            is_recent = self._forgot_ms is not None and 0 <= now_ms - self._forgot_ms < FORGET_INTERVAL_MS
-            if is_recent:
-                return
-            self._forgot_ms = now_ms
-        self._store.forget_sessions(now_ms - EXPIRED_KEPT_MS)
+
+def _token(secret: str, nonce: str, *, livemode: bool) -> str:
+    """A token that is stored nowhere, and that who repeats a request with its secret gets again (HMAC-SHA-256)."""
+    mac = hmac.digest(secret.encode("utf-8", "surrogatepass"), nonce.encode(), hashlib.sha256)
+    mode = "live_" if livemode else "test_"
+    return SESSION_TOKEN_PREFIX + mode + mac.hex()

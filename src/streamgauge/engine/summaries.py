@@ -3,7 +3,7 @@
 from typing import Final
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.errors import InvalidRequest
+from streamgauge.domain.errors import UnknownCursor
 from streamgauge.domain.meter import EventTimeWindow
 from streamgauge.domain.summary import SummaryRow, aligned_range, summary_id
 from streamgauge.engine.meters import Meters
@@ -31,7 +31,7 @@ class Summaries:
     ) -> Listed[SummaryRow]:
         """Newest window first; windows without an event are left out. A customer that never existed has none.
 
-        Raises NotFound for the meter, InvalidRequest for a range that is not aligned or an unknown cursor.
+        Raises NotFound for the meter, InvalidRequest for a range that is not aligned, UnknownCursor.
         """
         meter = self._meters.get(tenant, meter_id)
         asked = aligned_range(start_s, end_s, grouping)
@@ -69,7 +69,7 @@ class Summaries:
         param = "starting_after" if page.starting_after else "ending_before"
         named = [total.window.start_s for total in windows(_WINDOWS_MAX) if row(total).id == cursor]
         if not named:
-            raise InvalidRequest(f"No such meter event summary: '{cursor}'", param=param, reason="resource_missing")
+            raise UnknownCursor(cursor, param=param)
         if page.starting_after:
             found = windows(page.limit + 1, before=named[0])
             return Listed(tuple(map(row, found[: page.limit])), len(found) > page.limit)

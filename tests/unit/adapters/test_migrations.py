@@ -7,7 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
@@ -62,6 +64,49 @@ def test_migrating_again_keeps_what_is_stored(path: Path) -> None:
             store.add_account(account)
         assert store.first_account() == account
         store.close()
+
+
+OLD_KEYS = [  # id, mode, hash, hint, created, revoked
+    ("key_1", 0, "hash_1", "abcd", 10, None),
+    ("key_2", 1, "hash_2", "", 20, 30),
+]
+
+
+def test_keys_from_before_permissions_may_still_do_everything(path: Path) -> None:
+    """A database as the first release left it, with the keys, a session and a meter that were in it."""
+    upgrade_to(path, "0001")
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("INSERT INTO accounts VALUES ('acct_1', 'First', 1)")
+        old.executemany("INSERT INTO secret_keys VALUES (?, 'acct_1', ?, ?, ?, ?, ?)", OLD_KEYS)
+        old.execute("INSERT INTO meter_event_sessions VALUES ('mes_1', 'acct_1', 0, 'key_1', 'token', 11, 99)")
+        old.execute("INSERT INTO customers VALUES ('acct_1', 0, 'cus_1', 12, NULL, NULL, '{\"name\": \"Ada\"}', '{}')")
+    store = RelationalControlStore(sqlite_url(path))
+    migrate(store.engine)
+    keys = store.list_secret_keys("acct_1")
+    assert [
+        (key.id, int(key.tenant.livemode), key.secret_hash, key.hint, key.created_ms, key.revoked_ms) for key in keys
+    ] == OLD_KEYS
+    assert [key.permissions for key in keys] == [None, None]
+    found = store.find_session("token")
+    assert found is not None and found[1] == keys[0]
+    customer = store.get_customer(keys[0].tenant, "cus_1")
+    assert customer is not None and customer.attributes == {"name": "Ada"}
+    assert store.find_answer(keys[0].tenant, "digest") is None
+    with store.engine.connect() as connection:  # NULL, not the text null of JSON, which would be no permissions at all
+        assert connection.execute(text("SELECT count(*) FROM secret_keys WHERE permissions IS NULL")).scalar() == 2
+    store.close()
+
+
+def upgrade_to(path: Path, revision: str) -> None:
+    """Make the database as that release would have."""
+    engine = connect(sqlite_url(path))
+    config = Config()
+    config.set_main_option("script_location", "streamgauge.adapters.relational:migrations")
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 def test_a_database_of_a_newer_release_is_refused_and_left_alone(engine: Engine, path: Path) -> None:

@@ -1,6 +1,7 @@
 """The edge as tests drive it: the real application over the real engine services on memory adapters.
 
-Summaries, receipts and status are small doubles: what they compute is tested with the engine.
+What counts, sums up or reports events is a small double: what those do is tested with the engine. Every answer that is
+seen here is held against the contract, so that each test of the edge is one of its shapes too.
 """
 
 import asyncio
@@ -20,19 +21,27 @@ from streamgauge.adapters.system.clock import SystemEntropy
 from streamgauge.api.app import control_app
 from streamgauge.api.services import Services
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import NotFound
 from streamgauge.domain.meter import EventTimeWindow
+from streamgauge.domain.meter_event import MeterEvent
 from streamgauge.domain.receipt import Receipt
+from streamgauge.domain.request_key import RequestKey
 from streamgauge.domain.summary import SummaryRow
+from streamgauge.engine.adjustments import Adjustment, Adjustments
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.customers import Customers
+from streamgauge.engine.idempotency import Idempotency
 from streamgauge.engine.keys import Keys
+from streamgauge.engine.meter_events import Accepted, MeterEvents
 from streamgauge.engine.meters import Meters
-from streamgauge.engine.ports.control_store import Listed, Page
+from streamgauge.engine.ports.control_store import ControlStore, Listed, Page
 from streamgauge.engine.receipts import Receipts
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.status import Status, StatusReport
 from streamgauge.engine.summaries import Summaries
+
+from .contract import faults_of_response
 
 NOW_MS = 1_717_243_200_123  # 2024-06-01T12:00:00.123Z
 ACCOUNT = Account(id="acct_1", name="Test", created_ms=NOW_MS)
@@ -104,16 +113,59 @@ class StatusDouble(Status):
         return self.not_ready
 
 
+class MeterEventsDouble(MeterEvents):
+    """Accepts every event, or fails, and keeps what was submitted."""
+
+    def __init__(self) -> None:
+        self.submitted: list[tuple[Principal, MeterEvent, RequestKey | None]] = []
+        self.fails_with: Exception | None = None
+        self.replays = False
+
+    async def submit(self, origin: Principal, event: MeterEvent, key: RequestKey | None) -> Accepted:
+        self.submitted.append((origin, event, key))
+        if self.fails_with is not None:
+            raise self.fails_with
+        return Accepted(event, NOW_MS, replayed=self.replays)
+
+
+class AdjustmentsDouble(Adjustments):
+    """Takes back every event, or fails, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Principal, str, str, RequestKey | None]] = []
+        self.fails_with: Exception | None = None
+        self.is_complete = True
+        self.replays = False
+
+    def cancel(self, origin: Principal, event_name: str, identifier: str, key: RequestKey | None) -> Adjustment:
+        self.asked.append((origin, event_name, identifier, key))
+        if self.fails_with is not None:
+            raise self.fails_with
+        return Adjustment(
+            id="mtr_event_adj_1",
+            tenant=origin.tenant,
+            event_name=event_name,
+            identifier=identifier,
+            created_ms=NOW_MS,
+            is_complete=self.is_complete,
+            replayed=self.replays,
+        )
+
+
 class ControlEdge:
     """The application, a key of each mode, and requests to it. Each request may bring parameters as nested values."""
 
-    def __init__(self) -> None:
-        store, clock, entropy = MemoryControlStore(), ManualClock(), SystemEntropy()
-        store.add_account(ACCOUNT)
+    def __init__(self, store: ControlStore | None = None) -> None:
+        store, clock, entropy = store or MemoryControlStore(), ManualClock(), SystemEntropy()
+        self.store, self.clock = store, clock
+        if store.find_account(ACCOUNT.id) is None:
+            store.add_account(ACCOUNT)
         log = MemoryEventLog(clock)
         catalogue = CatalogueKeeper(store, log, clock, accept_unknown_customers=False)
         self.keys = Keys(store, clock, entropy)
         self.sessions = Sessions(store, clock, entropy, lifetime_seconds=900)
+        self.meter_events = MeterEventsDouble()
+        self.adjustments = AdjustmentsDouble()
         self.summaries = SummariesDouble()
         self.receipts = ReceiptsDouble()
         self.status = StatusDouble()
@@ -121,9 +173,12 @@ class ControlEdge:
         _, self.live_secret = self.keys.create(LIVE_MODE)
         self.services = Services(
             keys=self.keys,
+            idempotency=Idempotency(store, clock),
             sessions=self.sessions,
             meters=Meters(store, catalogue, entropy),
             customers=Customers(store, catalogue, entropy),
+            meter_events=self.meter_events,
+            adjustments=self.adjustments,
             summaries=self.summaries,
             receipts=self.receipts,
             status=self.status,
@@ -160,7 +215,10 @@ class ControlEdge:
             async with httpx.AsyncClient(transport=transport, base_url="http://streamgauge") as client:
                 return await client.request(method, url, content=content, headers=sent)
 
-        return asyncio.run(once())
+        response = asyncio.run(once())
+        faults = faults_of_response(method, url, response.status_code, response.content)
+        assert not faults, faults
+        return response
 
     def meter(self, **changes: Any) -> dict[str, Any]:
         """A meter, created over the wire."""

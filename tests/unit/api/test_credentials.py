@@ -9,7 +9,7 @@ from streamgauge.api.app import OPERATIONS
 from streamgauge.api.credentials import secret_of
 from streamgauge.domain.errors import Unauthenticated
 
-from .control_edge import TEST_MODE, ControlEdge, document, error_of
+from .control_edge import ACCOUNT, TEST_MODE, ControlEdge, document, error_of
 
 
 def basic(pair: str) -> str:
@@ -102,3 +102,41 @@ def test_a_key_of_the_other_mode_sees_nothing_of_this_one(edge: ControlEdge) -> 
 def test_answers_to_a_key_are_not_to_be_stored(edge: ControlEdge) -> None:
     for response in (edge.get("/v1/customers"), edge.get("/v1/customers/cus_none"), edge.get("/v1/x", secret="")):
         assert response.headers["cache-control"] == "no-store"
+
+
+# Headers with which the original API acts for other accounts
+
+
+@pytest.mark.parametrize("header", ["Stripe-Account", "stripe-account", "Stripe-Context", "STRIPE-CONTEXT"])
+@pytest.mark.parametrize("named", ["acct_2", "acct_1/acct_2", "acct_12", "ACCT_1", "workspace/acct_1"])
+def test_a_request_that_names_another_account_is_refused_and_does_nothing(
+    edge: ControlEdge, header: str, named: str
+) -> None:
+    error = error_of(edge.post("/v1/customers", {"name": "Ada"}, headers={header: named}), 403)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "account_invalid")
+    assert named in error["message"] and ACCOUNT.id in error["message"] and header.title() in error["message"]
+    assert document(edge.get("/v1/customers"))["data"] == []
+
+
+@pytest.mark.parametrize("header", ["Stripe-Account", "Stripe-Context"])
+def test_version_2_refuses_another_account_in_its_shape(edge: ControlEdge, header: str) -> None:
+    error = error_of(edge.send("POST", "/v2/billing/meter_event_session", headers={header: "acct_2"}), 403)
+    assert error["code"] == "account_invalid" and "type" not in error
+
+
+@pytest.mark.parametrize(("url", "method"), [(url, method) for url, each in OPERATIONS.items() for method in each])
+def test_no_operation_is_served_for_another_account(edge: ControlEdge, url: str, method: str) -> None:
+    response = edge.send(method, url.replace("{", "").replace("}", ""), headers={"stripe-account": "acct_2"})
+    assert error_of(response, 403)["code"] == "account_invalid"
+
+
+@pytest.mark.parametrize("named", [ACCOUNT.id, ""])
+def test_naming_the_keys_own_account_or_none_is_served(edge: ControlEdge, named: str) -> None:
+    both = {"stripe-account": named, "stripe-context": named}
+    document(edge.post("/v1/customers", {"name": "Ada"}, headers=both))
+    document(edge.send("POST", "/v2/billing/meter_event_session", headers=both))
+
+
+def test_an_account_is_only_told_to_whoever_has_a_key_of_it(edge: ControlEdge) -> None:
+    response = edge.get("/v1/customers", headers={"stripe-account": "acct_2"}, secret="sk_test_unknownunknown")
+    assert error_of(response, 401) and ACCOUNT.id not in response.text

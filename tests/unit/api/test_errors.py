@@ -10,9 +10,12 @@ from streamgauge.domain.errors import (
     BodyTooLarge,
     Corrupt,
     DurabilityLost,
+    IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
+    OtherAccount,
     Overloaded,
+    PermissionDenied,
     Rejected,
     SessionExpired,
     StartRefused,
@@ -20,6 +23,8 @@ from streamgauge.domain.errors import (
     StreamgaugeError,
     Unauthenticated,
     Unavailable,
+    UnknownCursor,
+    UnsupportedMediaType,
 )
 
 from .contract import faults_of_schema
@@ -30,10 +35,15 @@ V1, V2 = ErrorStyle.V1, ErrorStyle.V2
 TABLE: list[tuple[type[StreamgaugeError], int, str | None, str]] = [
     (Rejected, 400, "internal_error", "internal_error"),
     (InvalidRequest, 400, None, "invalid_fields"),
+    (UnknownCursor, 400, "resource_missing", "resource_missing"),
+    (IdempotencyKeyReused, 400, None, "idempotency_error"),
     (Unauthenticated, 401, "invalid_credentials", "invalid_credentials"),
     (SessionExpired, 401, "billing_meter_event_session_expired", "billing_meter_event_session_expired"),
+    (PermissionDenied, 403, "permission_denied", "permission_denied"),
+    (OtherAccount, 403, "account_invalid", "account_invalid"),
     (NotFound, 404, "resource_missing", "not_found"),
     (BodyTooLarge, 413, "body_too_large", "body_too_large"),
+    (UnsupportedMediaType, 415, "unsupported_media_type", "unsupported_media_type"),
     (StreamgaugeError, 500, "internal_error", "internal_error"),
     (Corrupt, 500, "corrupt", "corrupt"),
     (DurabilityLost, 500, "durability_lost", "durability_lost"),
@@ -56,7 +66,8 @@ def test_every_class_has_its_status_and_code_in_version_1(
 ) -> None:
     answered, _headers, body = rendered(kind("what happened"), V1)
     assert (answered, body["error"].get("code")) == (status, code)
-    assert body["error"]["type"] == ("api_error" if status >= 500 else "invalid_request_error")
+    ours_or_theirs = "api_error" if status >= 500 else "invalid_request_error"
+    assert body["error"]["type"] == ("idempotency_error" if kind is IdempotencyKeyReused else ours_or_theirs)
     assert faults_of_schema(body, "error") == []
 
 
@@ -113,6 +124,13 @@ def test_an_expired_session_has_every_member_that_clients_choose_its_class_by() 
     _, _, body = rendered(SessionExpired("The temporary session token has expired."), V2)
     assert faults_of_schema(body, "v2.error.billing_meter_event_session_expired") == []
     assert body["error"]["type"] == "temporary_session_expired"
+
+
+def test_a_reused_idempotency_key_has_the_type_that_clients_choose_its_class_by() -> None:
+    _, _, body = rendered(IdempotencyKeyReused("Use another key."), V1)
+    assert body == {"error": {"type": "idempotency_error", "message": "Use another key."}}
+    _, _, body = rendered(IdempotencyKeyReused("Use another key."), V2)
+    assert body["error"] == {"code": "idempotency_error", "type": "idempotency_error", "message": "Use another key."}
 
 
 def test_an_object_that_is_missing_has_the_documented_shape_of_version_2() -> None:

@@ -11,7 +11,7 @@ from .contract import faults_of_schema
 from .control_edge import ControlEdge, document, error_of
 
 
-@pytest.mark.parametrize("url", ["/v1/x", "/", "/v1/billing/meters/", "/streamgauge/x", "/docs"])
+@pytest.mark.parametrize("url", ["/v1/x", "/", "/v1/billing/meters/", "/streamgauge/x", "/documents"])
 def test_an_unknown_url_is_404_in_the_shape_of_version_1(edge: ControlEdge, url: str) -> None:
     error = error_of(edge.get(url), 404)
     assert error["type"] == "invalid_request_error"

@@ -15,7 +15,7 @@ from streamgauge.api.forms import (
     decode,
     decode_body,
 )
-from streamgauge.domain.errors import InvalidRequest
+from streamgauge.domain.errors import InvalidRequest, UnsupportedMediaType
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -131,7 +131,7 @@ def test_a_form_is_read_with_and_without_its_content_type(content_type: str | No
     ],
 )
 def test_a_body_that_is_no_form_is_told_what_is_expected(body: bytes, content_type: str | None) -> None:
-    with pytest.raises(InvalidRequest, match="form-encoded"):
+    with pytest.raises(UnsupportedMediaType, match="form-encoded"):
         decode_body(body, content_type)
 
 

@@ -22,14 +22,17 @@ from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import StorageFull
 from streamgauge.domain.event_block import decode
 from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.tally import Tally
 from streamgauge.engine import backlog as backlog_module
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.ingest import GroupCommit
 from streamgauge.engine.keys import Keys
-from streamgauge.engine.ports.event_log import LogRecord
+from streamgauge.engine.ports.event_log import KeyedEntry, LogRecord
 from streamgauge.engine.session_cache import SessionCache
 from streamgauge.engine.sessions import Sessions
 from tests.support.world import TENANT, SettableClock
+
+from .contract import faults_of_response
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
 MEBIBYTE = 2**20
@@ -59,11 +62,11 @@ class Log(MemoryEventLog):
         self.open = threading.Event()
         self.open.set()
 
-    def append(self, block: bytes, events: Mapping[Tenant, int]) -> LogRecord:
+    def append(self, block: bytes, tallies: Mapping[Tenant, Tally], keys: Sequence[KeyedEntry] = ()) -> LogRecord:
         assert self.open.wait(10)
         if self.failure is not None:
             raise self.failure
-        return super().append(block, events)
+        return super().append(block, tallies, keys)
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Edge:
         self.keys = Keys(store, self.clock, SystemEntropy())
         self.sessions = Sessions(store, self.clock, SystemEntropy(), lifetime_seconds=900)
         self.key, self.secret = self.keys.create(TENANT)
-        self.token = self.sessions.open(Principal(TENANT, self.key.id))[1]
+        self.token = self.sessions.open(Principal(TENANT, self.key.id), self.secret)[1]
         self.log = Log(self.clock)
         self.progress = MemoryProgress()
         self.fatal: list[BaseException] = []
@@ -131,6 +134,7 @@ class Edge:
         assert answer_headers["request-id"].startswith("req_")
         assert int(answer_headers.get("content-length", len(end["body"]))) == len(end["body"])
         assert answer_headers["content-type"] == "application/json"
+        assert faults_of_response(method, PATH, start["status"], end["body"]) == []
         return Answer(start["status"], answer_headers, end["body"])
 
     def stored(self) -> list[dict[str, Any]]:
@@ -169,7 +173,7 @@ def test_accepted_events_are_in_the_log_as_they_were_sent_before_the_answer(edge
     assert first["payload"] == list(payload.items())
     assert second["timestamp_ms"] == ABSENT_MS
     assert first["origin"].tenant == TENANT and first["origin"].key_id == edge.key.id
-    assert edge.log.accepted() == {TENANT: 2}
+    assert edge.log.accepted() == {TENANT: Tally(events=2)}
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ REFUSED = [
     (_events(0, {**GOOD, "event_name": 5}), "events[0].event_name"),
     (_events(0, {"event_name": "calls"}), "events[0]"),  # no payload
     (_events(0, {"payload": {}}), "events[0]"),  # no event name
-    (_events(0, {**GOOD, "customer": "cus_1"}), "events[0]"),  # unknown field
+    (_events(0, {**GOOD, "customer": "cus_1"}), "events[0].customer"),  # unknown field
     (_events(0, {**GOOD, "identifier": ""}), "events[0].identifier"),
     (_events(0, {**GOOD, "identifier": "x" * 101}), "events[0].identifier"),
     (_events(0, {**GOOD, "identifier": 7}), "events[0].identifier"),
@@ -272,8 +276,8 @@ REFUSED = [
     (b'{"events": null}', "events"),
     (b'{"events": "x"}', "events"),
     (b"{}", None),
-    (b'{"event": []}', None),
-    (json.dumps({"events": [GOOD], "account": "acct_1"}).encode(), None),
+    (b'{"event": []}', "event"),
+    (json.dumps({"events": [GOOD], "account": "acct_1"}).encode(), "account"),
     (b"[]", None),
     (b"null", None),
     (b'"events"', None),
@@ -450,10 +454,44 @@ def test_a_session_dies_with_its_key(edge: Edge) -> None:
 
 def test_events_belong_to_the_account_and_mode_of_the_session(edge: Edge) -> None:
     live_key, _ = edge.keys.create(LIVE)
-    _, live_token = edge.sessions.open(Principal(LIVE, live_key.id))
+    _, live_token = edge.sessions.open(Principal(LIVE, live_key.id), "sk_live_any")
     edge.post([GOOD])
     edge.post([GOOD, GOOD], authorization=f"Bearer {live_token}")
-    assert edge.log.accepted() == {TENANT: 1, LIVE: 2}
+    assert edge.log.accepted() == {TENANT: Tally(events=1), LIVE: Tally(events=2)}
+
+
+@pytest.mark.parametrize("header", ["stripe-account", "stripe-context"])
+def test_events_for_another_account_are_refused_because_they_would_be_counted_here(edge: Edge, header: str) -> None:
+    answer = edge.post([GOOD], headers={header: "acct_other"})
+    assert (answer.status, answer.error["code"]) == (403, "account_invalid")
+    assert "acct_other" in answer.error["message"] and TENANT.account_id in answer.error["message"]
+    assert edge.stored() == []
+    assert edge.post([GOOD], headers={header: TENANT.account_id}).status == 200
+
+
+def test_an_account_is_only_told_to_whoever_has_a_token_of_it(edge: Edge) -> None:
+    answer = edge.post([GOOD], authorization="Bearer mest_test_unknown", headers={"stripe-account": "acct_other"})
+    assert answer.status == 401 and TENANT.account_id not in answer.body.decode()
+
+
+# --- content types
+
+
+@pytest.mark.parametrize("given", ["application/json", "application/json; charset=utf-8", "Application/JSON", ""])
+def test_json_is_taken_under_its_type_or_none(edge: Edge, given: str) -> None:
+    assert edge.post([GOOD], headers={"content-type": given}).status == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", "application/jsonl", "\xff"],
+)
+def test_any_other_type_is_refused_before_the_body_is_read(edge: Edge, given: str) -> None:
+    answer = edge.post([GOOD], headers={"content-type": given})
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+    assert "application/json" in answer.error["message"]
+    assert edge.unread == 2  # the body, and that the client has gone
+    assert edge.stored() == []
 
 
 # --- overload and failure

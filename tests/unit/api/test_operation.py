@@ -28,7 +28,7 @@ def test_json_on_version_1_is_told_that_a_form_is_expected(edge: ControlEdge) ->
     response = edge.send(
         "POST", "/v1/customers", content='{"name": "Ada"}', headers={"content-type": "application/json"}
     )
-    assert "form-encoded" in error_of(response, 400)["message"]
+    assert "form-encoded" in error_of(response, 415)["message"]
 
 
 def test_head_is_served_wherever_get_is(edge: ControlEdge) -> None:

@@ -16,6 +16,7 @@ from tests.support.world import START_MS, TENANT, SettableClock
 
 LIFETIME_MS = 900_000
 REVOCATION_SEEN_MS_MAX = 5_000
+SECRET = "sk_test_theSecretThatOpensTheSession"
 KEY = SecretKey(id="key_1", tenant=TENANT, secret_hash="hash", hint="", created_ms=0)
 
 
@@ -41,7 +42,7 @@ class Bench:
         self.cache = SessionCache(self.sessions, self.clock)
 
     def open(self) -> bytes:
-        return self.sessions.open(Principal(TENANT, KEY.id))[1].encode()
+        return self.sessions.open(Principal(TENANT, KEY.id), SECRET)[1].encode()
 
     def authenticate(self, token: bytes) -> Principal:
         return self.cache.known(token) or self.cache.look_up(token)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import TypeVar
@@ -9,12 +10,24 @@ from typing import TypeVar
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
-from streamgauge.domain.errors import NotFound, StreamgaugeError
+from streamgauge.domain.errors import NotFound, StreamgaugeError, UnknownCursor
 from streamgauge.domain.meter import Meter
-from streamgauge.engine.ports.control_store import Listed, Page
+from streamgauge.engine.ports.control_store import KeptAnswer, Listed, Page
 
 Dated = TypeVar("Dated", Account, SecretKey, Meter, Customer)
 Paged = TypeVar("Paged", Meter, Customer)
+
+
+class MemoryTransaction:
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[bool], None]] = []
+
+    def when_ended(self, callback: Callable[[bool], None]) -> None:
+        self._callbacks.append(callback)
+
+    def end(self, *, committed: bool) -> None:
+        for callback in self._callbacks:
+            callback(committed)
 
 
 class MemoryControlStore:
@@ -27,9 +40,30 @@ class MemoryControlStore:
         self._sessions: dict[str, MeterEventSession] = {}
         self._meters: dict[str, Meter] = {}
         self._customers: dict[tuple[Tenant, str], Customer] = {}
+        self._answers: dict[tuple[Tenant, str], KeptAnswer] = {}
+        self._transaction: MemoryTransaction | None = None
 
     def close(self) -> None:
         """Nothing to release."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[MemoryTransaction]:
+        with self._lock:
+            if self._transaction is not None:
+                yield self._transaction
+                return
+            tables = (self._accounts, self._keys, self._sessions, self._meters, self._customers, self._answers)
+            before = [dict(table) for table in tables]
+            self._transaction = transaction = MemoryTransaction()
+            committed = False
+            try:
+                yield transaction
+                committed = True
+            finally:
+                self._transaction = None
+                if not committed:
+                    (self._accounts, self._keys, self._sessions, self._meters, self._customers, self._answers) = before  # type: ignore[assignment]
+                transaction.end(committed=committed)
 
     # Accounts, keys, sessions
 
@@ -76,6 +110,10 @@ class MemoryControlStore:
             )
             _refuse_if(is_taken or session.key_id not in self._keys, session.id)
             self._sessions[session.token_hash] = session
+
+    def get_session(self, session_id: str) -> MeterEventSession | None:
+        with self._lock:
+            return next((session for session in self._sessions.values() if session.id == session_id), None)
 
     def find_session(self, token_hash: str) -> tuple[MeterEventSession, SecretKey] | None:
         with self._lock:
@@ -127,6 +165,22 @@ class MemoryControlStore:
     def all_meters(self) -> Iterator[Meter]:
         with self._lock:
             return iter(_oldest_first(self._meters.values()))
+
+    # Answers
+
+    def find_answer(self, tenant: Tenant, digest: str) -> KeptAnswer | None:
+        return self._answers.get((tenant, digest))
+
+    def keep_answer(self, answer: KeptAnswer) -> None:
+        with self._lock:
+            self._answers[answer.tenant, answer.digest] = answer
+
+    def forget_answers(self, created_before_ms: int) -> int:
+        with self._lock:
+            expired = [key for key, answer in self._answers.items() if answer.created_ms < created_before_ms]
+            for key in expired:
+                del self._answers[key]
+            return len(expired)
 
     # Customers
 
@@ -189,5 +243,5 @@ def _cut(oldest_first: list[Paged], page: Page, passes: Callable[[Paged], bool])
 
 def _position(ids: list[str], cursor: str, param: str) -> int:
     if cursor not in ids:
-        raise NotFound(f"No such object: '{cursor}'", param=param)
+        raise UnknownCursor(cursor, param=param)
     return ids.index(cursor)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, or_, select
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.errors import NotFound
+from streamgauge.domain.errors import UnknownCursor
 from streamgauge.engine.ports.control_store import Page
 
 
@@ -19,7 +19,7 @@ def page_rows(
     """The rows of one page, newest first, and whether more follow in the direction asked for.
 
     The cursor's object need not pass the filters: it may have changed since the page before was read.
-    Raises NotFound when the tenant has no object of the cursor's id.
+    Raises UnknownCursor when the tenant has no object of the cursor's id.
     """
     wanted = select(table).where(of_tenant(table, tenant), *filters)
     newest_first = (table.c.created_ms.desc(), table.c.id.desc())
@@ -48,5 +48,5 @@ def _cursor(connection: Connection, table: Table, tenant: Tenant, object_id: str
         select(table.c.created_ms, table.c.id).where(of_tenant(table, tenant), table.c.id == object_id)
     ).one_or_none()
     if found is None:
-        raise NotFound(f"No such object: '{object_id}'", param=param)
+        raise UnknownCursor(object_id, param=param)
     return found[0], found[1]

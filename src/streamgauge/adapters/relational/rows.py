@@ -9,7 +9,9 @@ from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
+from streamgauge.domain.permission import Access, Resource
 from streamgauge.domain.span import Span
+from streamgauge.engine.ports.control_store import KeptAnswer
 
 Values = dict[str, Any]
 
@@ -27,6 +29,7 @@ def account_row(account: Account) -> Values:
 
 
 def secret_key_of(row: RowMapping) -> SecretKey:
+    permissions = row["permissions"]
     return SecretKey(
         id=row["id"],
         tenant=_tenant_of(row),
@@ -34,6 +37,9 @@ def secret_key_of(row: RowMapping) -> SecretKey:
         hint=row["hint"],
         created_ms=row["created_ms"],
         revoked_ms=row["revoked_ms"],
+        permissions=None
+        if permissions is None
+        else {Resource(resource): Access(access) for resource, access in permissions.items()},
     )
 
 
@@ -45,6 +51,7 @@ def secret_key_row(key: SecretKey) -> Values:
         "hint": key.hint,
         "created_ms": key.created_ms,
         "revoked_ms": key.revoked_ms,
+        "permissions": None if key.permissions is None else dict(key.permissions),
     }
 
 
@@ -54,6 +61,7 @@ def session_of(row: RowMapping) -> MeterEventSession:
         tenant=_tenant_of(row),
         key_id=row["key_id"],
         token_hash=row["token_hash"],
+        nonce=row["nonce"] or "",
         created_ms=row["created_ms"],
         expires_ms=row["expires_ms"],
     )
@@ -65,6 +73,7 @@ def session_row(session: MeterEventSession) -> Values:
         **tenant_columns(session.tenant),
         "key_id": session.key_id,
         "token_hash": session.token_hash,
+        "nonce": session.nonce,
         "created_ms": session.created_ms,
         "expires_ms": session.expires_ms,
     }
@@ -131,6 +140,28 @@ def customer_row(customer: Customer) -> Values:
         "email": _email(customer.attributes),
         "attributes": dict(customer.attributes),
         "metadata": dict(customer.metadata),
+    }
+
+
+def kept_answer_of(row: RowMapping) -> KeptAnswer:
+    return KeptAnswer(
+        tenant=_tenant_of(row),
+        digest=row["digest"],
+        fingerprint=row["fingerprint"],
+        status=row["status"],
+        body=row["body"],
+        created_ms=row["created_ms"],
+    )
+
+
+def kept_answer_row(answer: KeptAnswer) -> Values:
+    return {
+        **tenant_columns(answer.tenant),
+        "digest": answer.digest,
+        "fingerprint": answer.fingerprint,
+        "status": answer.status,
+        "body": answer.body,
+        "created_ms": answer.created_ms,
     }
 
 

@@ -1,6 +1,7 @@
 """The control store on a relational database."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -25,6 +26,7 @@ from streamgauge.adapters.relational.pages import of_tenant, page_rows
 from streamgauge.adapters.relational.tables import (
     accounts,
     customers,
+    kept_answers,
     meter_active_spans,
     meter_event_sessions,
     meters,
@@ -36,9 +38,26 @@ from streamgauge.domain.customer import Customer
 from streamgauge.domain.errors import NotFound
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.span import Span
-from streamgauge.engine.ports.control_store import Listed, Page
+from streamgauge.engine.ports.control_store import KeptAnswer, Listed, Page
 
 ROWS_PER_FETCH = 10_000
+
+
+class RelationalTransaction:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._callbacks: list[Callable[[bool], None]] = []
+
+    def when_ended(self, callback: Callable[[bool], None]) -> None:
+        self._callbacks.append(callback)
+
+    def end(self, *, committed: bool) -> None:
+        for callback in self._callbacks:
+            callback(committed)
+
+
+class _OfThread(threading.local):
+    transaction: RelationalTransaction | None = None
 
 
 class RelationalControlStore:
@@ -51,9 +70,31 @@ class RelationalControlStore:
         self.engine = connect(url)
         self._writer = for_writing(self.engine)
         self._place = place(self.engine.url)
+        self._of_thread = _OfThread()
+        # Writers of one process take turns here: SQLite has those that wait ask again and again, in no order, and each
+        # would hold a connection that readers need.
+        self._writing_in_turn = threading.Lock()
 
     def close(self) -> None:
         self.engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[RelationalTransaction]:
+        outer = self._of_thread.transaction
+        if outer is not None:
+            yield outer
+            return
+        transaction: RelationalTransaction | None = None
+        committed = False
+        try:
+            with self._writing_in_turn, translated(self._place), self._writer.begin() as connection:
+                self._of_thread.transaction = transaction = RelationalTransaction(connection)
+                yield transaction
+            committed = True
+        finally:
+            self._of_thread.transaction = None
+            if transaction is not None:
+                transaction.end(committed=committed)
 
     # Accounts, keys, sessions
 
@@ -102,6 +143,10 @@ class RelationalControlStore:
     def add_session(self, session: MeterEventSession) -> None:
         with self._writing() as connection:
             connection.execute(insert(meter_event_sessions).values(rows.session_row(session)))
+
+    def get_session(self, session_id: str) -> MeterEventSession | None:
+        row = self._find(meter_event_sessions, meter_event_sessions.c.id == session_id)
+        return None if row is None else rows.session_of(row)
 
     def find_session(self, token_hash: str) -> tuple[MeterEventSession, SecretKey] | None:
         with self._reading() as connection:
@@ -157,6 +202,23 @@ class RelationalControlStore:
     def all_meters(self) -> Iterator[Meter]:
         return iter(self._meters())
 
+    # Answers
+
+    def find_answer(self, tenant: Tenant, digest: str) -> KeptAnswer | None:
+        row = self._find(kept_answers, and_(of_tenant(kept_answers, tenant), kept_answers.c.digest == digest))
+        return None if row is None else rows.kept_answer_of(row)
+
+    def keep_answer(self, answer: KeptAnswer) -> None:
+        with self._writing() as connection:
+            same_key = and_(of_tenant(kept_answers, answer.tenant), kept_answers.c.digest == answer.digest)
+            connection.execute(delete(kept_answers).where(same_key))
+            connection.execute(insert(kept_answers).values(rows.kept_answer_row(answer)))
+
+    def forget_answers(self, created_before_ms: int) -> int:
+        with self._writing() as connection:
+            expired = delete(kept_answers).where(kept_answers.c.created_ms < created_before_ms)
+            return connection.execute(expired).rowcount
+
     # Customers
 
     def add_customer(self, customer: Customer) -> None:
@@ -207,13 +269,21 @@ class RelationalControlStore:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """One transaction, so that several statements see one moment."""
+        if (outer := self._of_thread.transaction) is not None:
+            yield outer.connection
+            return
         with translated(self._place), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """One transaction, committed and durable on leaving; an exception rolls it back."""
-        with translated(self._place), self._writer.begin() as connection:
+        """One transaction, committed and durable on leaving; an exception rolls it back. Inside of `transaction` a
+        part of that one, which is rolled back alone."""
+        if (outer := self._of_thread.transaction) is not None:
+            with translated(self._place), outer.connection.begin_nested():
+                yield outer.connection
+            return
+        with self._writing_in_turn, translated(self._place), self._writer.begin() as connection:
             yield connection
 
 

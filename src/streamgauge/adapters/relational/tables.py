@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -48,6 +49,8 @@ secret_keys = Table(
     Column("hint", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    # Resource to access; NULL: everything.
+    Column("permissions", JSON(none_as_null=True)),
     UniqueConstraint("secret_hash"),
 )
 
@@ -59,6 +62,8 @@ meter_event_sessions = Table(
     Column("livemode", Boolean, nullable=False),
     Column("key_id", String, ForeignKey("secret_keys.id"), nullable=False),
     Column("token_hash", String, nullable=False),
+    # NULL: a session from before there was one, whose token cannot be made again.
+    Column("nonce", String),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False, index=True),
     UniqueConstraint("token_hash"),
@@ -110,4 +115,19 @@ customers = Table(
     ForeignKeyConstraint(["account_id"], ["accounts.id"]),
     Index(None, "account_id", "livemode", "created_ms", "id"),
     Index(None, "account_id", "livemode", "email"),
+)
+
+# Answers to requests with an Idempotency-Key: written in the transaction of the effect that they tell of.
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("account_id", String, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("account_id", "livemode", "digest"),
+    ForeignKeyConstraint(["account_id"], ["accounts.id"]),
 )

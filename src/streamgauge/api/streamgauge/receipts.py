@@ -5,9 +5,10 @@ from typing import Literal
 import msgspec
 
 from streamgauge.api.exact import decimal_text, rfc3339
-from streamgauge.api.operation import Call
-from streamgauge.api.parameters import Parameters, parse
+from streamgauge.api.operation import Call, operation
+from streamgauge.api.parameters import Parameters
 from streamgauge.api.services import Services
+from streamgauge.domain.permission import METER_EVENTS_READ
 from streamgauge.domain.receipt import Receipt
 
 
@@ -28,8 +29,9 @@ class ReceiptObject(msgspec.Struct, frozen=True, kw_only=True):
     conflicting_repeats: int
 
 
-def retrieve(services: Services, call: Call) -> ReceiptObject:
-    parse(Parameters, call.params())
+@operation(needs=METER_EVENTS_READ)
+def retrieve(services: Services, call: Call, given: Parameters) -> ReceiptObject:
+    """What became of the event with this identifier."""
     return receipt_object(services.receipts.find(call.tenant, call.path["identifier"]))
 
 

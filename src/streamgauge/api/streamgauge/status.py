@@ -5,9 +5,10 @@ from typing import Literal
 import msgspec
 
 from streamgauge.api.exact import rfc3339
-from streamgauge.api.operation import Call
-from streamgauge.api.parameters import Parameters, parse
+from streamgauge.api.operation import Call, operation
+from streamgauge.api.parameters import Parameters
 from streamgauge.api.services import Services
+from streamgauge.domain.permission import METER_EVENTS_READ
 
 
 class StatusObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +26,9 @@ class StatusObject(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-def retrieve(services: Services, call: Call) -> StatusObject:
-    parse(Parameters, call.params())
+@operation(needs=METER_EVENTS_READ)
+def retrieve(services: Services, call: Call, given: Parameters) -> StatusObject:
+    """How far the events of the account and mode have come."""
     report = services.status.of(call.tenant)
     return StatusObject(
         livemode=call.tenant.livemode,

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from streamgauge.api.exact import unix_seconds
-from streamgauge.api.operation import Call
-from streamgauge.api.parameters import Parameters, Text, parse
+from streamgauge.api.operation import Call, operation
+from streamgauge.api.parameters import Parameters, Text
 from streamgauge.api.services import Services
 from streamgauge.api.v1.lists import ListObject, ListParameters, listed
 from streamgauge.domain.customer import Customer
+from streamgauge.domain.permission import CUSTOMERS_READ, CUSTOMERS_WRITE
 
 URL = "/v1/customers"
 
@@ -20,7 +21,7 @@ METADATA_KEY_LENGTH_MAX = 40
 METADATA_VALUE_LENGTH_MAX = 500
 
 # Documented parameters of the original API that concern payments, taxes and invoices.
-CREATE_UNSUPPORTED = frozenset(
+_PAYMENTS_AND_INVOICES = frozenset(
     {
         "cash_balance",
         "invoice_settings",
@@ -33,8 +34,6 @@ CREATE_UNSUPPORTED = frozenset(
         "validate",
     }
 )
-UPDATE_UNSUPPORTED = CREATE_UNSUPPORTED | {"default_source"}
-LIST_UNSUPPORTED = frozenset({"created", "test_clock"})
 
 Email = Annotated[str, msgspec.Meta(max_length=512)]
 LegalName = Annotated[str, msgspec.Meta(max_length=150)]
@@ -88,6 +87,8 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
 class CustomerParameters(Parameters, frozen=True, kw_only=True):
     """Of create and update alike. An empty text unsets; nested objects are replaced whole, metadata key by key."""
 
+    UNSUPPORTED: ClassVar[frozenset[str]] = _PAYMENTS_AND_INVOICES
+
     address: Address | Unset | None = msgspec.UNSET
     balance: int | Unset = msgspec.UNSET
     business_name: LegalName | Unset | None = msgspec.UNSET
@@ -108,7 +109,13 @@ class CustomerParameters(Parameters, frozen=True, kw_only=True):
         return {name: given[name] for name in Attributes.__struct_fields__ if name in given}
 
 
+class UpdateParameters(CustomerParameters, frozen=True, kw_only=True):
+    UNSUPPORTED: ClassVar[frozenset[str]] = _PAYMENTS_AND_INVOICES | {"default_source"}
+
+
 class CustomerListParameters(ListParameters, frozen=True, kw_only=True):
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset({"created", "test_clock"})
+
     email: Email | Unset = msgspec.UNSET
 
 
@@ -147,19 +154,22 @@ class DeletedCustomerObject(msgspec.Struct, frozen=True, kw_only=True):
     deleted: Literal[True] = True
 
 
-def create(services: Services, call: Call) -> CustomerObject:
-    given = parse(CustomerParameters, call.params(), unsupported=CREATE_UNSUPPORTED)
+@operation(needs=CUSTOMERS_WRITE)
+def create(services: Services, call: Call, given: CustomerParameters) -> CustomerObject:
+    """Create a customer."""
     return customer_object(services.customers.create(call.tenant, given.attributes(), given.metadata or {}))
 
 
-def retrieve(services: Services, call: Call) -> CustomerObject | DeletedCustomerObject:
-    parse(Parameters, call.params())
+@operation(needs=CUSTOMERS_READ)
+def retrieve(services: Services, call: Call, given: Parameters) -> CustomerObject | DeletedCustomerObject:
+    """Retrieve a customer, also one that was deleted."""
     customer = services.customers.get(call.tenant, call.object_id("customer"))
     return customer_object(customer) if customer.deleted_ms is None else DeletedCustomerObject(id=customer.id)
 
 
-def update(services: Services, call: Call) -> CustomerObject:
-    given = parse(CustomerParameters, call.params(), unsupported=UPDATE_UNSUPPORTED)
+@operation(needs=CUSTOMERS_WRITE)
+def update(services: Services, call: Call, given: UpdateParameters) -> CustomerObject:
+    """Update a customer."""
     customer_id = call.object_id("customer")
     metadata: Mapping[str, str] | None = given.metadata or None
     if given.metadata is None:
@@ -168,13 +178,15 @@ def update(services: Services, call: Call) -> CustomerObject:
     return customer_object(services.customers.update(call.tenant, customer_id, given.attributes(), metadata))
 
 
-def delete(services: Services, call: Call) -> DeletedCustomerObject:
-    parse(Parameters, call.params())
+@operation(needs=CUSTOMERS_WRITE)
+def delete(services: Services, call: Call, given: Parameters) -> DeletedCustomerObject:
+    """Delete a customer for good: events received from now on find none. What was counted stays."""
     return DeletedCustomerObject(id=services.customers.delete(call.tenant, call.object_id("customer")).id)
 
 
-def list_page(services: Services, call: Call) -> ListObject[CustomerObject]:
-    given = parse(CustomerListParameters, call.params(), unsupported=LIST_UNSUPPORTED)
+@operation(needs=CUSTOMERS_READ)
+def list_page(services: Services, call: Call, given: CustomerListParameters) -> ListObject[CustomerObject]:
+    """List customers that are not deleted, newest first."""
     page = services.customers.list(call.tenant, given.page(), email=given.email or None)
     return listed(page, customer_object, URL)
 

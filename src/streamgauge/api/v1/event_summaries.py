@@ -6,12 +6,13 @@ from urllib.parse import quote
 import msgspec
 
 from streamgauge.api.exact import decimal_text
-from streamgauge.api.operation import Call
-from streamgauge.api.parameters import ObjectId, parse
+from streamgauge.api.operation import Call, operation
+from streamgauge.api.parameters import ObjectId
 from streamgauge.api.services import Services
 from streamgauge.api.v1 import meters
 from streamgauge.api.v1.lists import ListObject, ListParameters, listed
 from streamgauge.domain.meter import EventTimeWindow
+from streamgauge.domain.permission import SUMMARIES_READ
 from streamgauge.domain.summary import SummaryRow
 
 
@@ -39,8 +40,9 @@ class SummaryObject(msgspec.Struct, frozen=True, kw_only=True):
     start_time: int
 
 
-def list_page(services: Services, call: Call) -> ListObject[SummaryObject]:
-    given = parse(SummaryParameters, call.params())
+@operation(needs=SUMMARIES_READ)
+def list_page(services: Services, call: Call, given: SummaryParameters) -> ListObject[SummaryObject]:
+    """List the totals of one customer on a meter, newest window first."""
     meter_id = call.object_id("id")
     page = services.summaries.query(
         call.tenant,

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from streamgauge.api.exact import unix_seconds
-from streamgauge.api.operation import Call
-from streamgauge.api.parameters import Parameters, parse
+from streamgauge.api.operation import Call, operation
+from streamgauge.api.parameters import Parameters
 from streamgauge.api.services import Services
 from streamgauge.api.v1.lists import ListObject, ListParameters, listed
 from streamgauge.domain.meter import (
@@ -20,6 +20,7 @@ from streamgauge.domain.meter import (
     Formula,
     Meter,
 )
+from streamgauge.domain.permission import METERS_READ, METERS_WRITE
 from streamgauge.engine.meters import MeterDraft
 
 URL = "/v1/billing/meters"
@@ -98,8 +99,9 @@ class MeterObject(msgspec.Struct, frozen=True, kw_only=True):
     value_settings: ValueSettings
 
 
-def create(services: Services, call: Call) -> MeterObject:
-    given = parse(CreateParameters, call.params())
+@operation(needs=METERS_WRITE)
+def create(services: Services, call: Call, given: CreateParameters) -> MeterObject:
+    """Create a meter. At most one active meter has an event name."""
     draft = MeterDraft(
         display_name=given.display_name,
         event_name=given.event_name,
@@ -111,32 +113,36 @@ def create(services: Services, call: Call) -> MeterObject:
     return meter_object(services.meters.create(call.tenant, draft))
 
 
-def retrieve(services: Services, call: Call) -> MeterObject:
-    parse(Parameters, call.params())
+@operation(needs=METERS_READ)
+def retrieve(services: Services, call: Call, given: Parameters) -> MeterObject:
+    """Retrieve a meter."""
     return meter_object(services.meters.get(call.tenant, call.object_id("id")))
 
 
-def update(services: Services, call: Call) -> MeterObject:
-    """Without a display name the meter comes back unchanged."""
-    given = parse(UpdateParameters, call.params())
+@operation(needs=METERS_WRITE)
+def update(services: Services, call: Call, given: UpdateParameters) -> MeterObject:
+    """Rename a meter. Without a display name it comes back unchanged."""
     meter_id = call.object_id("id")
     if isinstance(given.display_name, msgspec.UnsetType):
         return meter_object(services.meters.get(call.tenant, meter_id))
     return meter_object(services.meters.rename(call.tenant, meter_id, given.display_name))
 
 
-def deactivate(services: Services, call: Call) -> MeterObject:
-    parse(Parameters, call.params())
+@operation(needs=METERS_WRITE)
+def deactivate(services: Services, call: Call, given: Parameters) -> MeterObject:
+    """Deactivate a meter: events received from now on are not counted."""
     return meter_object(services.meters.deactivate(call.tenant, call.object_id("id")))
 
 
-def reactivate(services: Services, call: Call) -> MeterObject:
-    parse(Parameters, call.params())
+@operation(needs=METERS_WRITE)
+def reactivate(services: Services, call: Call, given: Parameters) -> MeterObject:
+    """Reactivate a meter: events received from now on count again."""
     return meter_object(services.meters.reactivate(call.tenant, call.object_id("id")))
 
 
-def list_page(services: Services, call: Call) -> ListObject[MeterObject]:
-    given = parse(MeterListParameters, call.params())
+@operation(needs=METERS_READ)
+def list_page(services: Services, call: Call, given: MeterListParameters) -> ListObject[MeterObject]:
+    """List meters, newest first."""
     active = given.status is MeterStatus.ACTIVE if given.status else None
     return listed(services.meters.list(call.tenant, given.page(), active=active), meter_object, URL)
 

@@ -5,15 +5,18 @@ from typing import Literal
 import msgspec
 
 from streamgauge.api.exact import rfc3339
-from streamgauge.api.operation import Call
+from streamgauge.api.operation import Call, Secrets, operation
 from streamgauge.api.services import Services
-from streamgauge.domain.errors import InvalidRequest
+from streamgauge.api.v2.json_body import JsonBody
+from streamgauge.domain.permission import SESSIONS_WRITE
 
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+class SessionParameters(JsonBody, frozen=True, kw_only=True):
+    """Nothing: the body is absent, empty or `{}`."""
 
 
 class SessionObject(msgspec.Struct, frozen=True, kw_only=True):
-    """`v2.billing.meter_event_session`. The token is shown here and never again: only its hash is stored."""
+    """`v2.billing.meter_event_session`. The token is shown here and stored nowhere."""
 
     id: str
     object: Literal["v2.billing.meter_event_session"] = "v2.billing.meter_event_session"
@@ -23,9 +26,18 @@ class SessionObject(msgspec.Struct, frozen=True, kw_only=True):
     livemode: bool
 
 
-def create(services: Services, call: Call) -> SessionObject:
-    _refuse_members(call.body)
-    session, token = services.sessions.open(call.principal)
+def _without_token(answer: SessionObject) -> SessionObject:
+    return msgspec.structs.replace(answer, authentication_token="")
+
+
+def _with_token(services: Services, call: Call, answer: SessionObject) -> SessionObject:
+    return msgspec.structs.replace(answer, authentication_token=services.sessions.token_again(answer.id, call.secret))
+
+
+@operation(needs=SESSIONS_WRITE, secrets=Secrets(_without_token, _with_token))
+def create(services: Services, call: Call, given: SessionParameters) -> SessionObject:
+    """Open a meter event session: its token is the credential for the meter event stream."""
+    session, token = services.sessions.open(call.principal, call.secret)
     return SessionObject(
         id=session.id,
         authentication_token=token,
@@ -33,16 +45,3 @@ def create(services: Services, call: Call) -> SessionObject:
         expires_at=rfc3339(session.expires_ms),
         livemode=session.tenant.livemode,
     )
-
-
-def _refuse_members(body: bytes) -> None:
-    """The call takes no members, but clients send `{}`, some with no content type. Raises InvalidRequest otherwise."""
-    if not body.strip():
-        return
-    try:
-        members = _MEMBERS.decode(body)
-    # Brackets nested without end are a RecursionError, bytes that are not UTF-8 a UnicodeDecodeError.
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest("The body must be empty or the JSON object {}.") from None
-    for name in members:
-        raise InvalidRequest("Unknown field; this call takes none.", param=name[:100])

@@ -6,8 +6,10 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from streamgauge.api.credentials import ACCOUNT_HEADERS, refuse_other_accounts
 from streamgauge.api.errors import ErrorStyle, Rendered, render, render_unexpected, render_unrouted
 from streamgauge.api.request_id import echoed_headers, new_request_id
+from streamgauge.api.v2.json_body import refuse_other_types
 from streamgauge.api.v2.stream_body import columns_of
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import BodyTooLarge, InvalidRequest, StreamgaugeError, Unauthenticated
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 PATH: Final = "/v2/billing/meter_event_stream"
 _ACCEPTED: Final = b"{}"
 _ACCEPTED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+# What a request is refused for if it says the wrong thing; most requests have the first of them alone.
+_JUDGED: Final = frozenset({b"content-type", *(name.encode() for name in ACCOUNT_HEADERS)})
 
 
 class MeterEventStream:
@@ -47,10 +51,13 @@ class MeterEventStream:
     async def _answer(self, scope: Scope, receive: Receive) -> Rendered:
         if scope["method"] != "POST":
             return render_unrouted(405, scope["method"], PATH, ErrorStyle.V2, allow="POST")
-        authorization, length = _headers(scope)
+        authorization, length, judged = _headers(scope)
         if length > REQUEST_BYTES_MAX:
             raise _too_large()
         principal = await self._authenticate(authorization)
+        if judged:
+            refuse_other_accounts(judged, principal.tenant)
+            refuse_other_types(judged.get("content-type"))
         body = await _read(receive)
         self._backlog.check()
         await self._commit.submit(columns_of(principal, body))
@@ -68,14 +75,18 @@ class MeterEventStream:
         return known if known is not None else await run_in_threadpool(self._sessions.look_up, token)
 
 
-def _headers(scope: Scope) -> tuple[bytes | None, int]:
+def _headers(scope: Scope) -> tuple[bytes | None, int, dict[str, str]]:
+    """The credential, the declared size (0: none), and the headers of `_JUDGED`; one pass, as it is the hot path."""
     authorization, length = None, 0
+    judged: dict[str, str] = {}
     for name, value in scope["headers"]:
         if name == b"authorization":
             authorization = value
         elif name == b"content-length" and value.isdigit():
             length = int(value)
-    return authorization, length
+        elif name in _JUDGED:
+            judged[name.decode()] = value.decode("latin-1")
+    return authorization, length, judged
 
 
 async def _read(receive: Receive) -> bytes:

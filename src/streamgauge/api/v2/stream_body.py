@@ -3,14 +3,14 @@
 Nothing here loops over events in Python except what turns decoded structs into columns.
 """
 
-import logging
-import re
 import secrets
 from itertools import chain
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final
 
 import msgspec
 
+from streamgauge.api.event_fields import EventName, Identifier, Payload, Timestamp
+from streamgauge.api.v2.json_body import fault, not_json
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import InvalidRequest
 from streamgauge.domain.event_block import RequestColumns
@@ -20,19 +20,9 @@ from streamgauge.domain.meter_event import (
     PAYLOAD_KEYS_MAX,
     PAYLOAD_VALUE_LENGTH_MAX,
     REQUEST_EVENTS_MAX,
-    TIMESTAMP_LENGTH_MAX,
     InvalidTimestamp,
     parse_timestamps,
 )
-
-logger = logging.getLogger(__name__)
-
-EventName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_NAME_LENGTH_MAX)]
-Identifier: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=IDENTIFIER_LENGTH_MAX)]
-Timestamp: TypeAlias = Annotated[str, msgspec.Meta(max_length=TIMESTAMP_LENGTH_MAX)] | int
-PayloadKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=PAYLOAD_KEY_LENGTH_MAX)]
-PayloadValue: TypeAlias = Annotated[str, msgspec.Meta(max_length=PAYLOAD_VALUE_LENGTH_MAX)]
-Payload: TypeAlias = Annotated[dict[PayloadKey, PayloadValue], msgspec.Meta(max_length=PAYLOAD_KEYS_MAX)]
 
 
 class StreamedEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -63,7 +53,6 @@ class BoundedRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _decoder: Final = msgspec.json.Decoder(StreamRequest)
 _bounded_decoder: Final = msgspec.json.Decoder(BoundedRequest)
-_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
 def columns_of(principal: Principal, body: bytes) -> RequestColumns:
@@ -90,9 +79,9 @@ def columns_of(principal: Principal, body: bytes) -> RequestColumns:
             "Expected an RFC 3339 date-time or Unix seconds.", param=f"events[{error.at}].timestamp"
         ) from error
     except msgspec.ValidationError as error:
-        raise _fault(body, str(error)) from error
+        raise fault(body, error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}.") from error
+        raise not_json(error) from error
     return columns
 
 
@@ -116,28 +105,3 @@ def _complete(identifiers: list[str | None]) -> list[str]:
     made = secrets.token_hex(16 * identifiers.count(None))
     fresh = iter(range(0, len(made), 32))
     return [each if each is not None else made[(at := next(fresh)) : at + 32] for each in identifiers]
-
-
-def _fault(body: bytes, text: str) -> InvalidRequest:
-    """msgspec's words with our path: it writes `$.events[0].payload[...]` where we owe the key."""
-    match = _AT.match(text)
-    what, path = (match["what"], match["path"]) if match else (text, None)
-    if path and path.endswith("[...]"):
-        path = path.removesuffix("[...]") + _faulty_key(body, path)
-    return InvalidRequest(what.replace("`", "'") + ".", param=path or None)
-
-
-def _faulty_key(body: bytes, path: str) -> str:
-    """`.value` for the first entry of that payload that is not as it should be; `[...]` if it cannot be told."""
-    try:
-        loose: Any = msgspec.json.decode(body)
-        entries = loose["events"][int(path[len("events[") : path.index("]")])]["payload"]
-        for key, value in entries.items():
-            try:
-                msgspec.convert({key: value}, Payload)
-            except msgspec.ValidationError:
-                return f".{key[:PAYLOAD_KEY_LENGTH_MAX]}"
-    # The text of an error repeats names that the caller chose, and they may look like a path of ours.
-    except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
-        logger.debug("the faulty key of a body cannot be named")
-    return "[...]"

@@ -1,6 +1,7 @@
 """The control plane's store: accounts, keys, sessions, meters, customers. Small, relational, transactional."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -32,12 +33,38 @@ class Listed(Generic[T]):
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """How a request with a request key was answered: `digest` and `fingerprint` are those of `RequestKey`."""
+
+    tenant: Tenant
+    digest: str
+    fingerprint: str
+    status: int
+    body: bytes
+    created_ms: int
+
+
+class Transaction(Protocol):
+    def when_ended(self, callback: Callable[[bool], None]) -> None:
+        """Call it, with whether it was committed, right after the end, in the same thread."""
+
+
 class ControlStore(Protocol):
     """Every method is one transaction: when it returns, its effect would survive a power cut.
 
+    Inside of `transaction()` the methods that its thread calls are part of that one instead. One that raises undoes
+    only what it did itself.
+
     Raises Unavailable when the database is away, StorageFull when the disk has no room (nothing was written).
-    Objects of one tenant are never visible to another. A cursor that names no object raises NotFound.
+    Objects of one tenant are never visible to another. A cursor that names no object raises UnknownCursor.
     """
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Committed and durable on leaving, undone when left by an exception. Inside of another it is that one.
+
+        Transactions that write exclude each other from their start, so what one has read still holds when it writes.
+        """
 
     def add_account(self, account: Account) -> None: ...
 
@@ -60,6 +87,8 @@ class ControlStore(Protocol):
         """Mark it revoked (the first time stands) and return it; None when there is no such key."""
 
     def add_session(self, session: MeterEventSession) -> None: ...
+
+    def get_session(self, session_id: str) -> MeterEventSession | None: ...
 
     def find_session(self, token_hash: str) -> tuple[MeterEventSession, SecretKey] | None:
         """The session with that token hash, expired or not, and the key that opened it."""
@@ -95,5 +124,13 @@ class ControlStore(Protocol):
 
     def all_customers(self) -> Iterator[Customer]:
         """Every customer of every tenant, deleted ones included, without attributes and metadata."""
+
+    def find_answer(self, tenant: Tenant, digest: str) -> KeptAnswer | None: ...
+
+    def keep_answer(self, answer: KeptAnswer) -> None:
+        """In place of one with the same digest."""
+
+    def forget_answers(self, created_before_ms: int) -> int:
+        """Delete answers that were made before then; how many."""
 
     def close(self) -> None: ...

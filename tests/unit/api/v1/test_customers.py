@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.api.v1.customers import CREATE_UNSUPPORTED, LIST_UNSUPPORTED, UPDATE_UNSUPPORTED
+from streamgauge.api.v1.customers import CustomerListParameters, CustomerParameters, UpdateParameters
 
 from ..contract import faults_of_answer, openapi
 from ..control_edge import ControlEdge, document, error_of
@@ -120,8 +120,8 @@ def test_a_customer_that_is_not_as_documented_is_refused_by_name(
 def test_every_documented_parameter_is_either_kept_or_said_to_be_unsupported(edge: ControlEdge) -> None:
     customer = edge.customer()
     for url, template, unsupported in (
-        (URL, URL, CREATE_UNSUPPORTED),
-        (f"{URL}/{customer['id']}", ONE, UPDATE_UNSUPPORTED),
+        (URL, URL, CustomerParameters.UNSUPPORTED),
+        (f"{URL}/{customer['id']}", ONE, UpdateParameters.UNSUPPORTED),
     ):
         form = openapi()["paths"][template]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]
         for name in form["schema"]["properties"]:
@@ -140,7 +140,7 @@ def test_a_list_of_customers_can_be_of_one_email(edge: ControlEdge) -> None:
     assert faults_of_answer(page, "get", URL) == []
 
 
-@pytest.mark.parametrize("name", sorted(LIST_UNSUPPORTED))
+@pytest.mark.parametrize("name", sorted(CustomerListParameters.UNSUPPORTED))
 def test_a_list_says_which_documented_filters_it_does_not_support(edge: ControlEdge, name: str) -> None:
     assert "does not support" in error_of(edge.get(URL, {name: "1"}), 400)["message"]
 

@@ -55,8 +55,11 @@ def test_both_cursors_at_once_are_refused(edge: ControlEdge, url: str) -> None:
 
 
 @pytest.mark.parametrize("url", LISTS)
-def test_an_unknown_cursor_is_404(edge: ControlEdge, url: str) -> None:
-    assert error_of(edge.get(url, {"starting_after": "none"}), 404)["code"] == "resource_missing"
+def test_an_unknown_cursor_and_one_of_another_list_are_refused_by_name(edge: ControlEdge, url: str) -> None:
+    other = edge.meter()["id"] if "customers" in url else edge.customer()["id"]
+    for cursor in ("none", other):
+        error = error_of(edge.get(url, {"starting_after": cursor}), 400)
+        assert (error["code"], error["param"]) == ("resource_missing", "starting_after")
 
 
 @pytest.mark.parametrize("url", LISTS)
