@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: throughput; `python -m benchmarks restart`: time from start to ready."""
+"""`python -m benchmarks`: throughput; `... restart`: time from start to ready; `... single`: events one by one."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import machine, report, restart, throughput
+from benchmarks import machine, report, restart, single, throughput
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.workload import Shape
 
@@ -19,6 +19,7 @@ from benchmarks.workload import Shape
 WORK_DIR = Path(__file__).parent / "results" / "tmp"
 
 EVENTS, SMOKE_EVENTS, RESTART_EVENTS = 3_000_000, 20_000, 10_000_000
+SINGLE_EVENTS, SMOKE_SINGLE_EVENTS, SINGLE_CUSTOMERS = 20_000, 300, 20
 CUSTOMERS, SMOKE_CUSTOMERS = 2_000, 200
 CONNECTIONS, RUNS = 32, 3
 
@@ -113,6 +114,30 @@ def restart_command(
     report.show(console, f"Restart with {done.events:,} events stored", figures, count, done.totals_checked, where)
     if json_path is not None:
         report.write_json(json_path, _command(), where, figures, [done])
+
+
+@main.command("single")
+@events_option
+@runs_option
+@connections_option
+@smoke_option
+@json_option
+def single_command(events: int | None, runs: int | None, connections: int, smoke: bool, json_path: Path | None) -> None:
+    """Single events per second over v1, each validated, durable and told apart from repeats when it is answered."""
+    console = Console()
+    events = events or (SMOKE_SINGLE_EVENTS if smoke else SINGLE_EVENTS)
+    count = runs or (1 if smoke else RUNS)
+    with _work_dir() as folder:
+        where = machine.describe(folder)
+        done = [
+            single.run(events, SINGLE_CUSTOMERS, connections, _fresh(folder), partial(_note, console, f"run {run}: "))
+            for run in range(1, count + 1)
+        ]
+    figures = report.single_figures(done)
+    title = f"{events:,} single events, {connections} connections"
+    report.show(console, title, figures, count, SINGLE_CUSTOMERS * count, where)
+    if json_path is not None:
+        report.write_json(json_path, _command(), where, figures, done)
 
 
 @contextmanager

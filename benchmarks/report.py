@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.machine import Machine
 from benchmarks.restart import RestartRun
+from benchmarks.single import SingleRun
 from benchmarks.throughput import Plan, ThroughputRun
 
 GIB, MIB = 2**30, 2**20
@@ -79,6 +80,24 @@ def restart_figures(run: RestartRun) -> list[Figure]:
     ]
 
 
+def single_figures(runs: Sequence[SingleRun]) -> list[Figure]:
+    """The figures of the benchmark of single events, over at least one run."""
+
+    def figure(name: str, unit: str, of: Callable[[SingleRun], float]) -> Figure:
+        return Figure(name=name, unit=unit, spread=spread([of(run) for run in runs]))
+
+    return [
+        figure("validated and answered", "events/s", lambda run: run.events_per_second),
+        figure("answer p50", "ms", lambda run: run.answer_ms_p50),
+        figure("answer p99", "ms", lambda run: run.answer_ms_p99),
+        figure("last answer to all visible", "ms", lambda run: run.visible_ms),
+        *(
+            figure(f"CPU, {name}", "ms per event", lambda run, name=name: run.server_cpu_ms_per_event.get(name, 0.0))  # type: ignore[misc]
+            for name in runs[0].server_cpu_ms_per_event
+        ),
+    ]
+
+
 def show(console: Console, title: str, figures: Sequence[Figure], samples: int, checked: int, machine: Machine) -> None:
     """The table, and beneath it where it was measured and how many totals were compared."""
     table = Table(title=f"{title}; {samples} sample{'' if samples == 1 else 's'}")
@@ -103,7 +122,7 @@ def write_json(
     command: str,
     machine: Machine,
     figures: Sequence[Figure],
-    runs: Sequence[ThroughputRun | RestartRun],
+    runs: Sequence[ThroughputRun | RestartRun | SingleRun],
     plan: Plan | None = None,
 ) -> None:
     """Everything that was measured, raw runs included."""

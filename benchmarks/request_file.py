@@ -18,15 +18,25 @@ WRITE_BUFFER_BYTES = 2**20
 INT64_BYTES = 8
 
 
-def write(bodies: Iterable[bytes], count: int, host: str, port: int, token: str) -> int:
-    """Render `count` stream requests around as many `bodies`; return the descriptor, which the caller closes.
+def write(
+    bodies: Iterable[bytes],
+    count: int,
+    host: str,
+    port: int,
+    credential: str,
+    *,
+    path: str = "/v2/billing/meter_event_stream",
+    content_type: str = "application/json",
+) -> int:
+    """Render `count` requests, to the stream or elsewhere, around as many `bodies`; return the descriptor, which the
+    caller closes.
 
     The headers are the ones official clients send that a server may act upon; see README.md.
     """
     head = (
-        f"POST /v2/billing/meter_event_stream HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {credential}\r\n"
         f"User-Agent: {USER_AGENT}\r\nStripe-Version: {API_VERSION}\r\nAccept: */*\r\n"
-        "Content-Type: application/json\r\nIdempotency-Key: "
+        f"Content-Type: {content_type}\r\nIdempotency-Key: "
     ).encode()
     descriptor = os.memfd_create("streamgauge-bench")
     place = INT64_BYTES * (count + 2)

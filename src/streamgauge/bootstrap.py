@@ -22,14 +22,18 @@ from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.account import Account
 from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.accounts import Accounts
+from streamgauge.engine.adjustments import Adjustments
 from streamgauge.engine.apply import Applier
 from streamgauge.engine.applying import Applying
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.customers import Customers
 from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.idempotency import Idempotency
 from streamgauge.engine.ingest import GroupCommit
+from streamgauge.engine.judging import Judging
 from streamgauge.engine.keys import Keys
+from streamgauge.engine.meter_events import MeterEvents
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
@@ -39,6 +43,7 @@ from streamgauge.engine.session_cache import SessionCache
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.status import Status
 from streamgauge.engine.summaries import Summaries
+from streamgauge.engine.unapplied import Unapplied
 
 FilterProgress = Callable[[int, int], None]
 OnFatal = Callable[[BaseException], None]
@@ -86,22 +91,34 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         accept_unknown = config.unknown_customers is UnknownCustomers.ACCEPT
         catalogue = CatalogueKeeper(control, log, clock, accept_unknown_customers=accept_unknown)
         deduplication = Deduplication(store, config.dedup_window_hours * _HOUR_MS)
+        judging = Judging(catalogue, deduplication, log.partition)
         applying = Applying(
-            Applier(log, progress, store, catalogue, deduplication, step_events_max=config.apply_events_max),
+            Applier(log, progress, store, judging, deduplication, step_events_max=config.apply_events_max),
             prepare=lambda: deduplication.rebuild(progress.checkpoint().received_at_ms, on_filter),
             interval_seconds=config.apply_interval_ms / 1000,
             on_fatal=on_fatal,
         )
         keys = Keys(control, clock, entropy)
         meters = Meters(control, catalogue, entropy)
-        backlog = Backlog(log, progress, events_max=config.backlog_events_max)
+        # Connections of their own: what a caller waits for must not wait for a step of the applier.
+        log_seen = SqliteEventLog(folder.log, clock)
+        stack.callback(log_seen.close)
+        progress_seen = SqliteProgress(folder.progress)
+        stack.callback(progress_seen.close)
+        unapplied = Unapplied(log_seen, progress_seen, judging)
+        backlog = Backlog(log_seen, progress_seen, events_max=config.backlog_events_max)
+        meter_events = MeterEvents(log_seen, store, catalogue, unapplied, backlog, clock)
+        stack.callback(meter_events.close)
         services = Services(
             keys=keys,
+            idempotency=Idempotency(control, clock),
             sessions=Sessions(control, clock, entropy, lifetime_seconds=config.session_lifetime_seconds),
             meters=meters,
             customers=Customers(control, catalogue, entropy),
+            meter_events=meter_events,
+            adjustments=Adjustments(log_seen, progress_seen, store, unapplied, backlog, clock),
             summaries=Summaries(meters, store),
-            receipts=Receipts(log, progress, store),
+            receipts=Receipts(unapplied, store),
             status=Status(log, progress, backlog, applying, deduplication, clock),
         )
         account = Accounts(control, clock, entropy).default()

@@ -1,9 +1,10 @@
 """SIGKILL at random moments under load: nothing acknowledged is lost, nothing is counted twice.
 
 Goal:   promise 1 and 2 of DESIGN.md, on the installed program with its real disk, processes and engine.
-Method: clients stream numbered events and keep a ledger of what they were told. At random moments the whole process
-        group is killed, started again, and everything that was not answered is sent again, shuffled into other
-        batches, with some that was answered mixed in. At the end every total of every formula must be the ledger's.
+Method: clients stream numbered events, report single ones under request keys, take some back, and keep a ledger of
+        what they were told. At random moments the whole process group is killed, started again, and everything that
+        was not answered is sent again, shuffled into other batches, with some that was answered mixed in. At the end
+        every total of every formula must be the ledger's.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.server import Client, Server
+from tests.support.server import SECRET_KEY, Client, Server
 
 KILLS = 20
 SENDERS = 3
@@ -35,6 +36,8 @@ class Ledger:
     customers: list[str]
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
+    cancelled: dict[str, bool] = field(default_factory=dict)  # identifier: whether that was answered
+    singles: dict[str, tuple[int, bool]] = field(default_factory=dict)  # request key: value, whether answered
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fresh_batch(self, size: int) -> list[dict[str, Any]]:
@@ -67,11 +70,23 @@ class Ledger:
         rng.shuffle(again)
         return [again[start : start + 100] for start in range(0, len(again), 100)]
 
+    def one_to_cancel(self, rng: random.Random) -> dict[str, Any] | None:
+        """An event that was acknowledged and not taken back yet; from now on it is meant to be."""
+        with self.lock:
+            known = sorted(self.answered - set(self.cancelled))
+            if not known:
+                return None
+            event = self.sent[rng.choice(known)]
+            self.cancelled[event["identifier"]] = False
+            return event
+
     def expected(self, event_name: str, customer: str) -> Decimal:
         own = [
             event
             for event in self.sent.values()
-            if event["event_name"] == event_name and event["payload"]["stripe_customer_id"] == customer
+            if event["event_name"] == event_name
+            and event["payload"]["stripe_customer_id"] == customer
+            and event["identifier"] not in self.cancelled
         ]
         if event_name == "kill_count":
             return Decimal(len(own))
@@ -88,6 +103,58 @@ def _send_until(stop: threading.Event, url: str, token: str, ledger: Ledger, rng
             if not _post(http, token, batch):
                 return
             ledger.acknowledge(batch)
+
+
+def _cancel_until(stop: threading.Event, url: str, ledger: Ledger, rng: random.Random) -> None:
+    with httpx.Client(base_url=url, timeout=10, trust_env=False) as http:
+        while not stop.is_set():
+            event = ledger.one_to_cancel(rng)
+            if event is None:
+                time.sleep(0.01)
+            elif not _cancel(http, event, ledger):
+                return
+
+
+def _cancel(http: httpx.Client, event: dict[str, Any], ledger: Ledger) -> bool:
+    body = {
+        "event_name": event["event_name"],
+        "type": "cancel",
+        "cancel": {"identifier": event["identifier"]},
+    }
+    if _call(http, "/v2/billing/meter_event_adjustments", body, {}) is None:
+        return False
+    ledger.cancelled[event["identifier"]] = True
+    return True
+
+
+def _report_until(stop: threading.Event, url: str, ledger: Ledger) -> None:
+    with httpx.Client(base_url=url, timeout=10, trust_env=False) as http:
+        while not stop.is_set():
+            key = f"key-{ledger.seed}-{len(ledger.singles)}"
+            ledger.singles[key] = (len(ledger.singles) % 50, False)
+            if not _report(http, key, ledger):
+                return
+
+
+def _report(http: httpx.Client, key: str, ledger: Ledger) -> bool:
+    """One event without an identifier: only its request key makes it one event however often it is sent."""
+    value, _ = ledger.singles[key]
+    payload = {"stripe_customer_id": ledger.customers[0], "value": str(value)}
+    body = {"event_name": "kill_single", "payload": payload}
+    if _call(http, "/v2/billing/meter_events", body, {"Idempotency-Key": key}) is None:
+        return False
+    ledger.singles[key] = (value, True)
+    return True
+
+
+def _call(http: httpx.Client, path: str, body: object, headers: dict[str, str]) -> httpx.Response | None:
+    """The 200, or None: the server was killed, or says that it is going; then it may have happened or not."""
+    try:
+        answer = http.post(path, json=body, headers={"Authorization": f"Bearer {SECRET_KEY}", **headers})
+    except httpx.TransportError:
+        return None
+    assert answer.status_code in (200, 503), answer.text
+    return answer if answer.status_code == 200 else None
 
 
 def _post(http: httpx.Client, token: str, batch: Sequence[dict[str, Any]]) -> bool:
@@ -115,6 +182,7 @@ def test_kills_under_load_lose_nothing_and_double_nothing(tmp_path: Path) -> Non
         meters = {
             name: client.meter(name, name.removeprefix("kill_")) for name in ("kill_sum", "kill_count", "kill_last")
         }
+        single_meter = client.meter("kill_single")
         ledger = Ledger(seed, [client.customer(name=f"c{number}") for number in range(CUSTOMERS)])
         token = client.session()
 
@@ -124,6 +192,10 @@ def test_kills_under_load_lose_nothing_and_double_nothing(tmp_path: Path) -> Non
             threading.Thread(target=_send_until, args=(stop, server.url, token, ledger, random.Random(rng.random())))
             for _ in range(SENDERS)
         ]
+        senders.append(
+            threading.Thread(target=_cancel_until, args=(stop, server.url, ledger, random.Random(rng.random())))
+        )
+        senders.append(threading.Thread(target=_report_until, args=(stop, server.url, ledger)))
         for sender in senders:
             sender.start()
         time.sleep(rng.uniform(0.02, 1.0))
@@ -137,6 +209,12 @@ def test_kills_under_load_lose_nothing_and_double_nothing(tmp_path: Path) -> Non
             for batch in ledger.batches_to_resend(rng):
                 assert _post(http, token, batch)
                 ledger.acknowledge(batch)
+            for name, done in list(ledger.cancelled.items()):
+                if not done or rng.random() < 0.05:
+                    assert _cancel(http, ledger.sent[name], ledger)
+            for key, (_, done) in list(ledger.singles.items()):
+                if not done or rng.random() < 0.05:
+                    assert _report(http, key, ledger)
 
     with Client(server.url) as client:
         assert ledger.answered == set(ledger.sent)
@@ -144,6 +222,12 @@ def test_kills_under_load_lose_nothing_and_double_nothing(tmp_path: Path) -> Non
         for name, meter in meters.items():
             for customer in ledger.customers:
                 assert Decimal(client.total(meter, customer)) == ledger.expected(name, customer), (name, customer)
+        assert Decimal(client.total(single_meter, ledger.customers[0])) == sum(
+            value for value, _ in ledger.singles.values()
+        )
+        assert ledger.cancelled
+        assert ledger.singles
         for identifier in rng.sample(sorted(ledger.sent), 50):
-            assert client.receipt(identifier)["status"] == "counted"
+            expected = "cancelled" if identifier in ledger.cancelled else "counted"
+            assert client.receipt(identifier)["status"] == expected
     assert server.stop() == 0

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from streamgauge.engine.adjustments import Adjustments
 from streamgauge.engine.customers import Customers
+from streamgauge.engine.idempotency import Idempotency
 from streamgauge.engine.keys import Keys
+from streamgauge.engine.meter_events import MeterEvents
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.receipts import Receipts
 from streamgauge.engine.sessions import Sessions
@@ -16,9 +19,12 @@ class Services:
     """All of them block, and all may be called from several threads at once."""
 
     keys: Keys
+    idempotency: Idempotency
     sessions: Sessions
     meters: Meters
     customers: Customers
+    meter_events: MeterEvents
+    adjustments: Adjustments
     summaries: Summaries
     receipts: Receipts
     status: Status
