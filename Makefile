@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve demo test check bench lock clean
+.PHONY: help setup serve demo test soak check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## What each target does
@@ -25,6 +25,9 @@ demo: setup ## Server, real usage streamed in, totals compared; Ctrl-C ends it
 
 test: setup ## All tests
 	$(BIN)/python -m pytest $(TEST_FLAGS)
+
+soak: setup ## Long runs with another seed each time, which they print; STREAMGAUGE_SOAK_SECONDS each (600)
+	$(BIN)/python -m pytest -s tests/soak $(SOAK_FLAGS)
 
 check: setup ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -11,12 +11,17 @@ from starlette.types import ASGIApp
 
 from streamgauge.api import health, metrics
 from streamgauge.api.failures import FailuresAnswered, unrouted
+from streamgauge.api.openapi.routes import openapi_routes
 from streamgauge.api.operation import Operation, endpoint
 from streamgauge.api.request_id import RequestIds
 from streamgauge.api.services import Services
 from streamgauge.api.streamgauge import receipts, status
 from streamgauge.api.v1 import customers, event_summaries, meters
+from streamgauge.api.v1 import meter_event_adjustments as v1_meter_event_adjustments
+from streamgauge.api.v1 import meter_events as v1_meter_events
+from streamgauge.api.v2 import meter_event_adjustments as v2_meter_event_adjustments
 from streamgauge.api.v2 import meter_event_session
+from streamgauge.api.v2 import meter_events as v2_meter_events
 
 
 class AnyTextConvertor(PathConvertor):
@@ -33,9 +38,13 @@ OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
     "/v1/billing/meters/{id}/deactivate": {"POST": meters.deactivate},
     "/v1/billing/meters/{id}/reactivate": {"POST": meters.reactivate},
     "/v1/billing/meters/{id}/event_summaries": {"GET": event_summaries.list_page},
+    "/v1/billing/meter_events": {"POST": v1_meter_events.create},
+    "/v1/billing/meter_event_adjustments": {"POST": v1_meter_event_adjustments.create},
     "/v1/customers": {"GET": customers.list_page, "POST": customers.create},
     "/v1/customers/{customer}": {"GET": customers.retrieve, "POST": customers.update, "DELETE": customers.delete},
     "/v2/billing/meter_event_session": {"POST": meter_event_session.create},
+    "/v2/billing/meter_events": {"POST": v2_meter_events.create},
+    "/v2/billing/meter_event_adjustments": {"POST": v2_meter_event_adjustments.create},
     "/streamgauge/status": {"GET": status.retrieve},
     "/streamgauge/meter_events/{identifier:any_text}": {"GET": receipts.retrieve},
 }
@@ -48,6 +57,7 @@ def control_app(services: Services, on_fatal: Callable[[BaseException], None]) -
             Route("/healthz", health.alive),
             Route("/readyz", health.readiness(services)),
             Route("/metrics", metrics.exposition(services)),
+            *openapi_routes(OPERATIONS),
             *(Route(url, endpoint(services, each), methods=list(each)) for url, each in OPERATIONS.items()),
         ],
         middleware=[Middleware(RequestIds), Middleware(FailuresAnswered, on_fatal=on_fatal)],
