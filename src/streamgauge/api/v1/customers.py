@@ -85,7 +85,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CustomerParameters(Parameters, frozen=True, kw_only=True):
-    """Of create and update alike. An empty text unsets; nested objects are replaced whole, metadata key by key."""
+    """An empty text unsets; nested objects are replaced whole, metadata key by key."""
 
     UNSUPPORTED: ClassVar[frozenset[str]] = _PAYMENTS_AND_INVOICES
 
