@@ -199,6 +199,18 @@ def test_an_event_without_an_identifier_gets_one_of_its_own(edge: Edge) -> None:
     assert all(len(each) == 32 for each in (made[0], made[1], made[3]))
 
 
+def test_a_request_that_is_repeated_under_its_key_makes_the_same_identifiers(edge: Edge) -> None:
+    """What an official client does by itself when it got no answer."""
+    key, other = {"idempotency-key": "k"}, {"idempotency-key": "other"}
+    for headers in (key, key, other, None):
+        assert edge.post([GOOD, GOOD], headers=headers).status == 200
+    assert edge.post([GOOD, {**GOOD, "timestamp": 0}], headers=key).status == 200
+    made = [row["identifier"] for row in edge.stored()]
+    assert made[0:2] == made[2:4]
+    assert len(set(made)) == len(made) - 2  # all others are events of their own
+    assert all(len(each) == 32 for each in made)
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -24,7 +24,7 @@ PATH: Final = "/v2/billing/meter_event_stream"
 _ACCEPTED: Final = b"{}"
 _ACCEPTED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"2")]
 # What a request is refused for if it says the wrong thing; most requests have the first of them alone.
-_JUDGED: Final = frozenset({b"content-type", *(name.encode() for name in ACCOUNT_HEADERS)})
+_JUDGED: Final = frozenset({b"content-type", b"idempotency-key", *(name.encode() for name in ACCOUNT_HEADERS)})
 
 
 class MeterEventStream:
@@ -60,7 +60,7 @@ class MeterEventStream:
             refuse_other_types(judged.get("content-type"))
         body = await _read(receive)
         self._backlog.check()
-        await self._commit.submit(columns_of(principal, body))
+        await self._commit.submit(columns_of(principal, body, judged.get("idempotency-key")))
         return 200, _ACCEPTED_HEADERS, _ACCEPTED
 
     async def _authenticate(self, authorization: bytes | None) -> Principal:

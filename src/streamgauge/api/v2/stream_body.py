@@ -3,6 +3,7 @@
 Nothing here loops over events in Python except what turns decoded structs into columns.
 """
 
+import hashlib
 import secrets
 from itertools import chain
 from typing import Annotated, Final
@@ -55,8 +56,11 @@ _decoder: Final = msgspec.json.Decoder(StreamRequest)
 _bounded_decoder: Final = msgspec.json.Decoder(BoundedRequest)
 
 
-def columns_of(principal: Principal, body: bytes) -> RequestColumns:
-    """Decode and check the whole request. Raises InvalidRequest with the path of the first fault."""
+def columns_of(principal: Principal, body: bytes, request_key: str | None = None) -> RequestColumns:
+    """Decode and check the whole request. Raises InvalidRequest with the path of the first fault.
+
+    `request_key` is the request's `Idempotency-Key`: what an event without an identifier is known by.
+    """
     try:
         events = _decoder.decode(body).events
         identifiers = [event.identifier for event in events]
@@ -64,7 +68,7 @@ def columns_of(principal: Principal, body: bytes) -> RequestColumns:
         columns = RequestColumns(
             origin=principal,
             event_names=[event.event_name for event in events],
-            identifiers=_complete(identifiers) if None in identifiers else identifiers,  # type: ignore[arg-type]
+            identifiers=_complete(identifiers, request_key, body) if None in identifiers else identifiers,  # type: ignore[arg-type]
             timestamps_ms=parse_timestamps([event.timestamp for event in events]),
             payload_sizes=list(map(len, payloads)),
             payload_keys=list(chain.from_iterable(payloads)),
@@ -100,8 +104,18 @@ def _within_bounds(columns: RequestColumns) -> bool:
     )
 
 
-def _complete(identifiers: list[str | None]) -> list[str]:
-    """An event without an identifier gets one of its own, so that it is one event for ever after."""
-    made = secrets.token_hex(16 * identifiers.count(None))
+def _complete(identifiers: list[str | None], request_key: str | None, body: bytes) -> list[str]:
+    """An event without an identifier gets one of its own, so that it is one event for ever after.
+
+    Official clients repeat a request that got no answer, with its key and its very bytes: it gets the same
+    identifiers again, so the repeat counts nothing. Other bytes under the same key are other events.
+    """
+    size_bytes = 16 * identifiers.count(None)
+    if request_key is None:
+        made = secrets.token_hex(size_bytes)
+    else:
+        made = hashlib.shake_256(len(request_key).to_bytes(8, "big") + request_key.encode() + body).hexdigest(
+            size_bytes
+        )
     fresh = iter(range(0, len(made), 32))
     return [each if each is not None else made[(at := next(fresh)) : at + 32] for each in identifiers]
