@@ -6,6 +6,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from streamgauge.adapters.clickhouse.errors import says_full
 from streamgauge.domain.errors import StartRefused
 
 
@@ -17,7 +18,9 @@ def embedded_clients(folder: Path) -> tuple[Client, Client]:
     try:
         return _embedded(folder), _embedded(folder)
     except (ClickHouseError, RuntimeError, OSError) as error:
-        raise StartRefused(f"{folder}: the usage store cannot be opened: {error}") from error
+        # What the engine says may go on with the stack of its own calls.
+        why = "the disk is full; make room" if says_full(error) else next(iter(str(error).splitlines()), repr(error))
+        raise StartRefused(f"{folder}: the usage store cannot be opened: {why}") from error
 
 
 def _embedded(folder: Path) -> Client:

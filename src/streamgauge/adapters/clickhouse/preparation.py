@@ -5,6 +5,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from streamgauge.adapters.clickhouse import schema
+from streamgauge.domain.errors import StartRefused
 
 _CURRENT_COUNT: Final = "SimpleAggregateFunction(sum, Int64)"
 
@@ -20,6 +21,7 @@ def prepare(client: Client, database: str) -> None:
             client.command(statement.format(database=database))
 
     run("CREATE DATABASE IF NOT EXISTS {database}")
+    _refuse_broken_parts(client, database)
     run(schema.EVENTS, schema.SUMS, schema.SUMS_FOLD, schema.LATESTS, schema.LATESTS_FOLD)
     _let_counts_be_negative(client, database)
     if not _has(client, database, "latest_events_fold"):
@@ -31,6 +33,28 @@ def prepare(client: Client, database: str) -> None:
         )
         run(schema.LATEST_EVENTS_FOLD)
     run(schema.CANCELLATIONS, schema.SUMS_CANCEL_FOLD, schema.LATESTS_CANCELLED, schema.LATESTS_CANCELLED_FOLD)
+
+
+def _refuse_broken_parts(client: Client, database: str) -> None:
+    """A store of a former version still puts broken parts aside when it is opened. Raises StartRefused when it did."""
+    aside = client.query(
+        "SELECT table, name FROM system.detached_parts WHERE database = {database:String} "
+        "AND startsWith(reason, 'broken') ORDER BY table, name",
+        parameters={"database": database},
+    ).result_rows
+    if aside:
+        table, part = aside[0]
+        raise StartRefused(
+            f"the usage store lost {len(aside)} damaged parts, the first of them {part} of the table {table}; restore "
+            "the folder from a backup, or delete store and progress.db: then all is applied again from the log"
+        )
+    former = client.query(
+        "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree' "
+        "AND engine_full NOT LIKE '%max_suspicious_broken_parts%'",
+        parameters={"database": database},
+    ).result_rows
+    for (table,) in former:
+        client.command(f"ALTER TABLE {database}.{table} MODIFY SETTING {schema.REFUSE_BROKEN_PARTS}")
 
 
 def _let_counts_be_negative(client: Client, database: str) -> None:

@@ -35,7 +35,7 @@ from streamgauge.adapters.relational.tables import (
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
-from streamgauge.domain.errors import NotFound
+from streamgauge.domain.errors import DurabilityLost, NotFound
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.span import Span
 from streamgauge.engine.ports.control_store import KeptAnswer, Listed, Page
@@ -74,6 +74,7 @@ class RelationalControlStore:
         # Writers of one process take turns here: SQLite has those that wait ask again and again, in no order, and each
         # would hold a connection that readers need.
         self._writing_in_turn = threading.Lock()
+        self._lost: DurabilityLost | None = None
 
     def close(self) -> None:
         self.engine.dispose()
@@ -87,7 +88,7 @@ class RelationalControlStore:
         transaction: RelationalTransaction | None = None
         committed = False
         try:
-            with self._writing_in_turn, translated(self._place), self._writer.begin() as connection:
+            with self._committing() as connection:
                 self._of_thread.transaction = transaction = RelationalTransaction(connection)
                 yield transaction
             committed = True
@@ -283,8 +284,21 @@ class RelationalControlStore:
             with translated(self._place), outer.connection.begin_nested():
                 yield outer.connection
             return
-        with self._writing_in_turn, translated(self._place), self._writer.begin() as connection:
+        with self._committing() as connection:
             yield connection
+
+    @contextmanager
+    def _committing(self) -> Iterator[Connection]:
+        """After a commit whose sync failed there is no other: it may succeed, and still not be durable."""
+        with self._writing_in_turn:
+            if self._lost is not None:
+                raise DurabilityLost(f"control store {self._place}: the disk failed before") from self._lost
+            try:
+                with translated(self._place), self._writer.begin() as connection:
+                    yield connection
+            except DurabilityLost as error:
+                self._lost = error
+                raise
 
 
 def _with_spans(connection: Connection, meter_rows: Sequence[RowMapping]) -> tuple[Meter, ...]:

@@ -30,10 +30,13 @@ class Database:
     def __init__(self, path: Path, steps: Sequence[Sequence[str]]) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._lost: DurabilityLost | None = None
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
             self._prepare(steps)
         except sqlite3.DatabaseError as error:
+            if _is_full(error):
+                raise StartRefused(f"{path}: cannot be opened: the disk is full; make room") from error
             raise StartRefused(f"{path}: cannot be opened as a database: {error}") from error
 
     def _prepare(self, steps: Sequence[Sequence[str]]) -> None:
@@ -60,23 +63,29 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the file's write lock from its start and is synced when it ends.
 
-        Raises StorageFull or Unavailable: it was rolled back. Raises DurabilityLost: its outcome is unknown.
+        Raises StorageFull or Unavailable: it was rolled back. Raises DurabilityLost: its outcome is unknown. If
+        the disk failed, so is that of every later one, whatever its fsync says: each of them raises it too.
         """
         with self._lock:
+            if self._lost is not None:
+                raise DurabilityLost(f"could not write {self.path.name}: the disk failed before") from self._lost
             with translated(f"write {self.path.name}"):
                 self._connection.execute("BEGIN IMMEDIATE")
             try:
                 with translated(f"write {self.path.name}"):
                     yield self._connection
                     self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, DurabilityLost) and isinstance(error.__cause__, sqlite3.Error):
+                    self._lost = error if _code(error.__cause__) & _PRIMARY == sqlite3.SQLITE_IOERR else None
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, translated(f"read {self.path.name}"):
+    def reading(self, doing: str | None = None) -> Iterator[sqlite3.Connection]:
+        """`doing` says what is read, for errors."""
+        with self._lock, translated(doing or f"read {self.path.name}"):
             yield self._connection
 
     def close(self) -> None:
@@ -90,12 +99,19 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-        primary = code & _PRIMARY
-        if primary == sqlite3.SQLITE_FULL or code == _WAL_INDEX_FULL:
+        primary = _code(error) & _PRIMARY
+        if _is_full(error):
             raise StorageFull(f"could not {doing}: the disk is full") from error
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Unavailable(f"could not {doing}: it was locked for {_BUSY_TIMEOUT_MS / 1000:g} s") from error
         if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise Corrupt(f"could not {doing}: the file is damaged: {error}") from error
         raise DurabilityLost(f"could not {doing}: {error} ({getattr(error, 'sqlite_errorname', '?')})") from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return _code(error) & _PRIMARY == sqlite3.SQLITE_FULL or _code(error) == _WAL_INDEX_FULL

@@ -2,7 +2,8 @@
 
 import sqlite3
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -92,31 +93,38 @@ class SqliteEventLog:
 
     def read(self, offset: int, *, events_max: int) -> Sequence[LogRecord]:
         records: list[LogRecord] = []
-        expected = offset
-        with self._database.reading() as connection:
+        with self._database.reading(f"read the event log, offset {offset}") as connection:
             # Read before the records: whatever lies below it must then be found.
             end = self._end(connection)
-            rows = connection.execute(
-                "SELECT first_offset, next_offset, received_at_ms, checksum, block FROM records "
-                "WHERE first_offset >= ? ORDER BY first_offset",
-                (offset,),
-            )
-            for first_offset, next_offset, received_at_ms, checksum, block in rows:
-                if records and next_offset - offset > events_max:
-                    break
-                if first_offset != expected or next_offset <= first_offset:
-                    raise Corrupt(
-                        f"event log, offset {expected}: the record is missing; the next one is {first_offset}"
-                    )
-                # A damaged cell may come back as text or NULL.
-                if not isinstance(block, bytes) or zlib.crc32(block) != checksum:
-                    raise Corrupt(f"event log, offset {first_offset}: the record does not match its checksum")
-                records.append(LogRecord(first_offset, next_offset, received_at_ms, block))
-                expected = next_offset
-            rows.close()
+            try:
+                for record in self._from(connection, offset):
+                    if records and record.next_offset - offset > events_max:
+                        break
+                    records.append(record)
+            except (sqlite3.Error, Corrupt):
+                # What lies before the damage is whole: it is given now, and the next read names the place.
+                if not records:
+                    raise
             if not records and end != offset:
                 raise Corrupt(f"event log, offset {offset}: there is no record, and the log ends at {end}")
         return records
+
+    @staticmethod
+    def _from(connection: sqlite3.Connection, offset: int) -> Iterator[LogRecord]:
+        rows = connection.execute(
+            "SELECT first_offset, next_offset, received_at_ms, checksum, block FROM records "
+            "WHERE first_offset >= ? ORDER BY first_offset",
+            (offset,),
+        )
+        with closing(rows):
+            for first_offset, next_offset, received_at_ms, checksum, block in rows:
+                if first_offset != offset or next_offset <= first_offset:
+                    raise Corrupt(f"event log, offset {offset}: the record is missing; the next one is {first_offset}")
+                # A damaged cell may come back as text or NULL.
+                if not isinstance(block, bytes) or zlib.crc32(block) != checksum:
+                    raise Corrupt(f"event log, offset {first_offset}: the record does not match its checksum")
+                yield LogRecord(first_offset, next_offset, received_at_ms, block)
+                offset = next_offset
 
     def end_offset(self) -> int:
         with self._database.reading() as connection:

@@ -78,12 +78,16 @@ class DataFolder:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
             os.close(descriptor)
             raise StartRefused(f"{self.path}: is in use by {holder}; stop it, or choose another --data-dir") from error
-        os.set_inheritable(descriptor, True)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        try:
+            os.set_inheritable(descriptor, True)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:  # a full disk: nothing else of the folder has been touched
+            os.close(descriptor)
+            raise StartRefused(f"{self.path}: cannot be prepared as a data folder: {error}") from error
         self._lock = descriptor
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def lock_descriptor(self) -> int:
