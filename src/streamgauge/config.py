@@ -46,6 +46,10 @@ class Config:
     data_dir: Path = setting(Path("data"), "Folder that holds everything the server stores.")
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8420, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
+    tls_cert: Path | None = setting(
+        None, "Certificate chain (PEM) to serve HTTPS with, together with tls_key; without them HTTP is served."
+    )
+    tls_key: Path | None = setting(None, "Private key (PEM, not encrypted) of the certificate in tls_cert.")
     secret_key: Secret | None = setting(
         None,
         "Secret key (sk_test_... or sk_live_...) to give the first account; without it one is made and shown once.",
@@ -64,6 +68,18 @@ class Config:
     )
     backlog_events_max: int = setting(
         20_000_000, "Acknowledged events that may wait to be applied before new ones are refused with 503.", minimum=1
+    )
+    rate_limit_events_per_second: int | None = setting(
+        None,
+        "Events of the stream that each account and mode may send in a second; more are refused with 429.",
+        minimum=1,
+        maximum=1_000_000_000,
+    )
+    rate_limit_requests_per_second: int | None = setting(
+        None,
+        "Other requests that each account and mode may send in a second; more are refused with 429.",
+        minimum=1,
+        maximum=1_000_000_000,
     )
     pending_bytes_max: int = setting(
         64 * 2**20,
@@ -102,6 +118,9 @@ def load(environment: Mapping[str, str], overrides: Mapping[str, object] | None 
             given[each.name] = _parse(each.name, raw, each.metadata)
         except ValueError as error:
             problems.append(f"{variable}: {error}")
+    if ("tls_cert" in given) != ("tls_key" in given):
+        missing, present = ("tls_key", "tls_cert") if "tls_cert" in given else ("tls_cert", "tls_key")
+        problems.append(f"{ENVIRONMENT_PREFIX}{missing.upper()}: is needed too, as {present} is given")
     if problems:
         raise StartRefused("settings are wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
     return Config(**given)  # type: ignore[arg-type]  # _parse gives each field its type
@@ -110,7 +129,7 @@ def load(environment: Mapping[str, str], overrides: Mapping[str, object] | None 
 def _parse(name: str, raw: object, metadata: Mapping[str, Any]) -> object:
     text = str(raw)
     match name:
-        case "data_dir":
+        case "data_dir" | "tls_cert" | "tls_key":
             return Path(text)
         case "host":
             return text

@@ -11,8 +11,10 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -26,12 +28,14 @@ import uvloop
 from starlette.types import ASGIApp
 
 from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.adapters.system.tls import check_certificate
+from streamgauge.api.connection import BoundedConnection
 from streamgauge.api.inner_server import InnerServer
 from streamgauge.bootstrap import Engine, build_edge, build_engine
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import livemode_of_secret
-from streamgauge.domain.errors import DurabilityLost, StartRefused
+from streamgauge.domain.errors import Corrupt, DurabilityLost, StartRefused
 
 logger = logging.getLogger(__name__)
 
@@ -54,22 +58,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: ASGIApp, *, grace_seconds: int) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            lifespan="on",
-            http="httptools",
-            ws="none",
-            proxy_headers=False,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=_LISTEN_QUEUE,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=grace_seconds,
-        )
+def _server(app: ASGIApp, config: Config) -> _Server:
+    serving = uvicorn.Config(
+        app,
+        lifespan="on",
+        http=BoundedConnection,
+        ws="none",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_LISTEN_QUEUE,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=config.shutdown_grace_seconds,
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
     )
+    serving.load()
+    if serving.ssl is not None:
+        # What Python takes by itself depends on how it was built and on the machine's OpenSSL configuration.
+        serving.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return _Server(serving)
 
 
 def listen(config: Config) -> socket.socket:
@@ -86,9 +95,10 @@ def listen(config: Config) -> socket.socket:
     return public
 
 
-def url_of(public: socket.socket) -> str:
+def url_of(public: socket.socket, config: Config) -> str:
     host, port = public.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if config.tls_cert is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class Supervisor:
@@ -116,6 +126,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until a signal; the exit code. Raises StartRefused."""
+        if self._config.tls_cert is not None and self._config.tls_key is not None:
+            check_certificate(self._config.tls_cert, self._config.tls_key)
         folder = DataFolder(self._config.data_dir)
         folder.lock()
         with contextlib.closing(listen(self._config)) as public:
@@ -157,7 +169,7 @@ class Supervisor:
             ending = asyncio.create_task(self._ending.wait())
             began = time.monotonic()
             if await edge.is_ready() and not announced:
-                self._on_ready(url_of(public))
+                self._on_ready(url_of(public, self._config))
                 announced = True
             await asyncio.wait((exited, ending), return_when=asyncio.FIRST_COMPLETED)
             if self._ending.is_set():
@@ -184,7 +196,7 @@ class Supervisor:
 
 
 def _exit_code_of(error: BaseException) -> int:
-    return EXIT_DISK_FAILED if isinstance(error, DurabilityLost) else EXIT_FAILED
+    return EXIT_DISK_FAILED if isinstance(error, (Corrupt, DurabilityLost)) else EXIT_FAILED
 
 
 class EdgeProcess:
@@ -237,7 +249,7 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
         server.should_exit = True
 
     edge, resources = build_edge(config, folder, folder.engine_socket, fail)
-    server = _server(edge, grace_seconds=config.shutdown_grace_seconds)
+    server = _server(edge, config)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -247,6 +259,9 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
         # When both want more than the machine has, applying goes first: what was acknowledged becomes visible before
         # more is acknowledged, instead of a backlog that is applied when a core lies idle.
         os.nice(_EDGE_NICENESS)
+        _allow_connections()
+        # A line for each request that is not HTTP would let anybody fill the disk with them.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         # An interrupt from the terminal reaches both processes; the engine's process decides about the end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         loop.add_signal_handler(signal.SIGTERM, _end, server)
@@ -262,6 +277,12 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
     with resources:
         uvloop.run(serve())
     return _exit_code_of(failed[0]) if failed else 0
+
+
+def _allow_connections() -> None:
+    """As many open files as the process may have: each connection is one, and often only 1,024 are set."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end(server: uvicorn.Server) -> None:

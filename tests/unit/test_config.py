@@ -30,6 +30,8 @@ def test_without_anything_given_the_defaults_hold() -> None:
         ("unknown_customers", "accept", UnknownCustomers.ACCEPT),
         ("dedup_window_hours", "24", 24),
         ("backlog_events_max", "1", 1),
+        ("rate_limit_events_per_second", "250000", 250_000),
+        ("rate_limit_requests_per_second", "1", 1),
         ("pending_bytes_max", "1048576", 2**20),
         ("apply_events_max", "100", 100),
         ("apply_interval_ms", "0", 0),
@@ -59,6 +61,8 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("unknown_customers", "maybe", "'maybe' is neither 'reject' nor 'accept'"),
         ("dedup_window_hours", "23", "23 is below 24"),
         ("dedup_window_hours", "841", "841 is above 840"),
+        ("rate_limit_events_per_second", "0", "0 is below 1"),
+        ("rate_limit_requests_per_second", "0", "0 is below 1"),
         ("apply_events_max", "99", "99 is below 100"),
         ("secret_key", "pk_test_0123456789", "starts with sk_test_ or sk_live_"),
         ("secret_key", "sk_test_1", "at least 12 characters"),
@@ -76,6 +80,16 @@ def test_all_problems_are_told_together() -> None:
     with pytest.raises(StartRefused) as refusal:
         load({ENVIRONMENT_PREFIX + name: raw for name, raw in wrong.items()})
     assert all(ENVIRONMENT_PREFIX + name in refusal.value.message for name in wrong)
+
+
+@pytest.mark.parametrize(("given", "missing"), [("TLS_CERT", "TLS_KEY"), ("TLS_KEY", "TLS_CERT")])
+def test_certificate_and_key_are_given_together_or_not_at_all(given: str, missing: str) -> None:
+    both = {"STREAMGAUGE_TLS_CERT": "/a/cert.pem", "STREAMGAUGE_TLS_KEY": "/a/key.pem"}
+    config = load(both)
+    assert (config.tls_cert, config.tls_key) == (Path("/a/cert.pem"), Path("/a/key.pem"))
+    with pytest.raises(StartRefused) as refusal:
+        load({f"STREAMGAUGE_{given}": "/a/file.pem"})
+    assert f"STREAMGAUGE_{missing}: is needed too, as {given.lower()} is given" in refusal.value.message
 
 
 def test_a_refused_secret_is_not_repeated() -> None:

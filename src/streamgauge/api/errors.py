@@ -16,6 +16,7 @@ from streamgauge.domain.errors import (
     OtherAccount,
     Overloaded,
     PermissionDenied,
+    RateLimited,
     Rejected,
     SessionExpired,
     StartRefused,
@@ -42,6 +43,7 @@ STATUS: Mapping[type[StreamgaugeError], int] = MappingProxyType(
         Corrupt: 500,
         DurabilityLost: 500,
         StartRefused: 500,
+        RateLimited: 429,
         Overloaded: 503,
         Unavailable: 503,
     }
@@ -52,11 +54,16 @@ STATUS_INTERNAL = 500
 DOCS_URL = "docs/errors.md"  # in this repository: the contract asks for a text, and we have no address to give
 INTERNAL_MESSAGE = "An error on our side. Its details are in the server's log under this answer's Request-Id."
 RETRY_AFTER_SECONDS = 1
+RATE_LIMIT_CODE_V2 = "account_rate_limit_exceeded"  # where version 1 says `rate_limit`
 URL_SHOWN_MAX = 200  # characters of an unknown URL that its 404 repeats
 
 # By these the official clients choose an exception class; all other errors of version 2 carry no type.
 _V2_TYPE: Mapping[type[StreamgaugeError], str] = MappingProxyType(
-    {SessionExpired: "temporary_session_expired", IdempotencyKeyReused: "idempotency_error"}
+    {
+        SessionExpired: "temporary_session_expired",
+        IdempotencyKeyReused: "idempotency_error",
+        RateLimited: "rate_limit",
+    }
 )
 
 Headers = list[tuple[bytes, bytes]]
@@ -129,6 +136,10 @@ def _headers_of(error: StreamgaugeError, status: int) -> Headers:
     headers: Headers = []
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, RateLimited):
+        # No Stripe-Should-Retry: the official clients would come back sooner than there is room.
+        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+        headers.append((b"stripe-rate-limited-reason", error.reason.encode()))
     if status == 503:
         # The official clients look at their own header only; Retry-After is for everyone else.
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
@@ -162,7 +173,8 @@ def _v2(error: StreamgaugeError) -> V2Error:
         return V2Error(code=error.reason or error.code, message=message, param=error.param)
     if isinstance(error, NotFound):
         return V2Error(code="not_found", message=error.message, param=error.param)
-    return V2Error(code=error.code, message=_message(error), type=_V2_TYPE.get(type(error)), doc_url=_doc_url(error))
+    code = RATE_LIMIT_CODE_V2 if isinstance(error, RateLimited) else error.code
+    return V2Error(code=code, message=_message(error), type=_V2_TYPE.get(type(error)), doc_url=_doc_url(error))
 
 
 def _with_path(error: InvalidRequest) -> str:

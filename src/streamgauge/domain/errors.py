@@ -14,7 +14,8 @@ StreamgaugeError
 │   └── NotFound             no such object in this account and mode                    404
 ├── Overloaded           a bound is reached, passes with time; nothing was stored   503 + Retry-After
 │   ├── BacklogFull          acknowledged but not yet applied events reached their bound
-│   └── StorageFull          the disk has no room
+│   ├── StorageFull          the disk has no room
+│   └── RateLimited          an account sends more in a second than its limit      429 + Retry-After
 ├── Unavailable          a part of the service is away, passes with time        503 + Retry-After
 ├── Corrupt              stored data is damaged: stop there, never guess        500
 ├── DurabilityLost       fsync or write failed: stop accepting, exit non-zero   500
@@ -130,6 +131,20 @@ class StorageFull(Overloaded):
     """The disk has no room for another record."""
 
     code = "storage_full"
+
+
+class RateLimited(Overloaded):
+    """An account and mode sent more in a second than the operator allows.
+
+    `reason` says which limit it was, in the words that clients know; after `retry_after_seconds` there is room again.
+    """
+
+    code = "rate_limit"
+
+    def __init__(self, message: str, *, reason: str = "global-rate", retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(StreamgaugeError):

@@ -16,6 +16,7 @@ from streamgauge.domain.errors import (
     OtherAccount,
     Overloaded,
     PermissionDenied,
+    RateLimited,
     Rejected,
     SessionExpired,
     StartRefused,
@@ -51,6 +52,7 @@ TABLE: list[tuple[type[StreamgaugeError], int, str | None, str]] = [
     (Overloaded, 503, "overloaded", "overloaded"),
     (BacklogFull, 503, "backlog_full", "backlog_full"),
     (StorageFull, 503, "storage_full", "storage_full"),
+    (RateLimited, 429, "rate_limit", "account_rate_limit_exceeded"),
     (Unavailable, 503, "service_unavailable", "service_unavailable"),
 ]
 
@@ -99,9 +101,20 @@ def test_what_passes_with_time_says_that_it_may_be_retried(kind: type[Streamgaug
 
 
 @pytest.mark.parametrize("style", ErrorStyle)
-@pytest.mark.parametrize("kind", [kind for kind, status, *_ in TABLE if status != 503])
+@pytest.mark.parametrize("kind", [kind for kind, status, *_ in TABLE if status not in (429, 503)])
 def test_nothing_else_asks_for_a_retry(kind: type[StreamgaugeError], style: ErrorStyle) -> None:
     assert not {"retry-after", "stripe-should-retry"} & rendered(kind("no"), style)[1].keys()
+
+
+@pytest.mark.parametrize("style", ErrorStyle)
+def test_a_rate_limit_says_when_to_come_back_and_which_limit_it_was(style: ErrorStyle) -> None:
+    status, headers, _ = rendered(RateLimited("too fast", reason="endpoint-rate", retry_after_seconds=7), style)
+    assert (status, headers["retry-after"], headers["stripe-rate-limited-reason"]) == (429, "7", "endpoint-rate")
+    assert "stripe-should-retry" not in headers
+
+
+def test_a_rate_limit_has_the_type_that_clients_choose_its_class_by() -> None:
+    assert rendered(RateLimited("too fast"), V2)[2]["error"]["type"] == "rate_limit"
 
 
 @pytest.mark.parametrize("style", ErrorStyle)

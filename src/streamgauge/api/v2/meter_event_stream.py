@@ -16,6 +16,7 @@ from streamgauge.domain.errors import BodyTooLarge, InvalidRequest, StreamgaugeE
 from streamgauge.domain.meter_event import REQUEST_BYTES_MAX
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.ingest import GroupCommit
+from streamgauge.engine.rate_limit import RateLimit
 from streamgauge.engine.session_cache import SessionCache
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,18 @@ _JUDGED: Final = frozenset({b"content-type", b"idempotency-key", *(name.encode()
 
 
 class MeterEventStream:
-    """Authenticate (cached), decode strictly, hand over columns, answer once they are durable."""
+    """Authenticate (cached), decode strictly, hand over columns, answer once they are durable.
 
-    def __init__(self, sessions: SessionCache, backlog: Backlog, commit: GroupCommit) -> None:
+    `rate_limit` is of events; None: no limit.
+    """
+
+    def __init__(
+        self, sessions: SessionCache, backlog: Backlog, commit: GroupCommit, rate_limit: RateLimit | None = None
+    ) -> None:
         self._sessions = sessions
         self._backlog = backlog
         self._commit = commit
+        self._rate_limit = rate_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
@@ -60,7 +67,10 @@ class MeterEventStream:
             refuse_other_types(judged.get("content-type"))
         body = await _read(receive)
         self._backlog.check()
-        await self._commit.submit(columns_of(principal, body, judged.get("idempotency-key")))
+        columns = columns_of(principal, body, judged.get("idempotency-key"))
+        if self._rate_limit is not None:
+            self._rate_limit.take(principal.tenant, len(columns))
+        await self._commit.submit(columns)
         return 200, _ACCEPTED_HEADERS, _ACCEPTED
 
     async def _authenticate(self, authorization: bytes | None) -> Principal:
@@ -81,7 +91,8 @@ def _headers(scope: Scope) -> tuple[bytes | None, int, dict[str, str]]:
     judged: dict[str, str] = {}
     for name, value in scope["headers"]:
         if name == b"authorization":
-            authorization = value
+            if authorization is None:  # of several the first counts, as for all other calls
+                authorization = value
         elif name == b"content-length" and value.isdigit():
             length = int(value)
         elif name in _JUDGED:
