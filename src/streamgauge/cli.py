@@ -8,20 +8,30 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import httpx
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column, Table
 
 from streamgauge import __version__
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, load
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.errors import NotFound, StartRefused, StreamgaugeError
+from streamgauge.domain.errors import Corrupt, NotFound, StartRefused, StreamgaugeError
 from streamgauge.domain.permission import Access, Permission, Permissions, Resource
 
+EXIT_DIFFERENT = 1
 EXIT_REFUSED = 2
 
 out = Console(highlight=False)
@@ -67,7 +77,7 @@ def serve(**given: str | None) -> None:
     # Imported here: it loads the store's engine, which takes longer than every other command.
     from streamgauge.supervisor import Supervisor
 
-    sys.exit(Supervisor(config, on_ready=_say_ready, on_key=_say_key, on_filter=_FilterProgress()).run())
+    sys.exit(Supervisor(config, on_ready=_say_ready, on_key=_say_key, on_filter=_Bar("reading identifiers")).run())
 
 
 @cli.command(hidden=True)
@@ -160,6 +170,79 @@ def status(url: str | None, key: str | None) -> None:
 
 
 @cli.command()
+@settings("data_dir", "unknown_customers", "dedup_window_hours")
+def verify(**given: str | None) -> None:
+    """Count everything again from the log of a stopped server, and compare that with what is stored and served.
+
+    Exit status 1 and the places, when something differs.
+    """
+    config = load(os.environ, given)
+    from streamgauge import bootstrap
+    from streamgauge.engine.verification import DIFFERENCES_MAX
+
+    with _Bar("counting again") as bar:
+        try:
+            found = bootstrap.verify(config, bar)
+        except Corrupt as error:
+            err.print(error.message, markup=False, soft_wrap=True)
+            sys.exit(EXIT_DIFFERENT)
+    for each in found.differences:
+        err.print(each, markup=False, soft_wrap=True)
+    waiting = f"; {found.unapplied:,} more wait to be applied" if found.unapplied else ""
+    counted = f"{found.events:,} events, {found.cancellations:,} cancelled, {found.windows:,} minutes of rollups"
+    if found.differences:
+        at_least = "at least " if len(found.differences) == DIFFERENCES_MAX else ""
+        err.print(f"{at_least}{len(found.differences)} differences among {counted}{waiting}", soft_wrap=True)
+        sys.exit(EXIT_DIFFERENT)
+    out.print(f"all agree: {counted}{waiting}", soft_wrap=True)
+
+
+@cli.command()
+@click.option(
+    "--all", "everything", is_flag=True, help="Also the stored events and receipts: apply the whole log anew."
+)
+@settings("data_dir", "unknown_customers", "dedup_window_hours")
+def rebuild(everything: bool, **given: str | None) -> None:
+    """Delete the rollups of a stopped server and make them anew, from its stored events or with --all from the log.
+
+    Killed in between, the next start of the server completes it before it serves, and so does the next rebuild.
+    """
+    config = load(os.environ, given)
+    from streamgauge import bootstrap
+
+    with _Bar("rebuilding") as bar:
+        reached = bootstrap.rebuild(config, everything=everything, on_progress=bar)
+    out.print(f"rebuilt up to offset {reached.next_offset:,} of the log", soft_wrap=True)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@settings("data_dir")
+def backup(folder: Path, **given: str | None) -> None:
+    """Copy what cannot be made again into FOLDER, which must be empty, whether or not the server runs."""
+    config = load(os.environ, given)
+    from streamgauge import bootstrap
+
+    with _Bar("copying", DownloadColumn()) as bar:
+        made = bootstrap.back_up(config, folder, bar)
+    size_mb = sum(each.size_bytes for each in made.files.values()) / 1e6
+    out.print(f"backed up {made.next_offset:,} entries of the log in {size_mb:,.1f} MB to {folder}", soft_wrap=True)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@settings("data_dir", "unknown_customers", "dedup_window_hours")
+def restore(folder: Path, **given: str | None) -> None:
+    """Bring the backup in FOLDER back into an empty data folder, and apply its log."""
+    config = load(os.environ, given)
+    from streamgauge import bootstrap
+
+    with _Bar("copying", DownloadColumn()) as copying, _Bar("applying the log") as applying:
+        reached = bootstrap.restore(config, folder, copying, applying)
+    out.print(f"restored to {config.data_dir}, up to offset {reached.next_offset:,} of the log", soft_wrap=True)
+
+
+@cli.command()
 @click.option("--once", is_flag=True, help="End after the comparison instead of leaving the server running.")
 @settings("data_dir", "host", "port")
 def demo(once: bool, **given: str | None) -> None:
@@ -248,13 +331,20 @@ def _keys(given: dict[str, str | None]) -> Iterator[Any]:
         yield opened
 
 
-class _FilterProgress:
-    """A bar while the deduplication filter is read from the store, if there is a terminal to show it on."""
+class _Bar:
+    """A bar for something that takes a while, if there is a terminal to show it on. Gone when it is full, or as a
+    context when left."""
 
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    def __init__(self, doing: str, amount: ProgressColumn | None = None) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), amount or MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-        self._task = self._bar.add_task("reading identifiers", total=None)
+        self._task = self._bar.add_task(doing, total=None)
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
         self._bar.start()

@@ -173,7 +173,20 @@ def test_the_version_is_told() -> None:
     assert re.fullmatch(r"streamgauge, version \d+\.\d+\.\d+\n", run("--version").out)
 
 
-COMMANDS = [(), ("serve",), ("keys",), ("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("status",), ("demo",)]
+COMMANDS = [
+    (),
+    ("serve",),
+    ("keys",),
+    ("keys", "create"),
+    ("keys", "list"),
+    ("keys", "revoke"),
+    ("status",),
+    ("demo",),
+    ("verify",),
+    ("rebuild",),
+    ("backup",),
+    ("restore",),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

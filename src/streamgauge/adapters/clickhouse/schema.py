@@ -19,10 +19,15 @@ from typing import Final
 # How many inserts back a repeated token is recognised. Only the last intent is ever redone.
 _DEDUPLICATION_WINDOW: Final = 1000
 
+# By default the engine puts parts aside that it cannot read when it starts, and goes on without them: totals would be
+# too small, and repeats of what they held would count again. Like this it does not start.
+REFUSE_BROKEN_PARTS: Final = "max_suspicious_broken_parts = 0"
+
 # A checkpoint says that the data is there: parts are synced before the insert returns, and so are merged ones,
 # since the parts they replace are deleted.
 _DURABLE: Final = (
     "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, "
+    f"{REFUSE_BROKEN_PARTS}, "
     f"non_replicated_deduplication_window = {_DEDUPLICATION_WINDOW}"
 )
 
@@ -70,8 +75,7 @@ ORDER BY (account, livemode, meter, customer, bucket)
 SETTINGS {_DURABLE}
 """
 
-SUMS_FOLD: Final = """
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.sums_fold TO {database}.sums AS
+SUMS_ROWS: Final = """
 SELECT
     account, livemode, meter, customer,
     toStartOfMinute(timestamp) AS bucket,
@@ -82,9 +86,10 @@ WHERE status = 'counted' AND NOT keeps_latest
 GROUP BY account, livemode, meter, customer, bucket
 """
 
+SUMS_FOLD: Final = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.sums_fold TO {{database}}.sums AS {SUMS_ROWS}"
+
 # A minute whose events were all cancelled keeps a row with zeros, which summaries leave out.
-SUMS_CANCEL_FOLD: Final = """
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.sums_cancel_fold TO {database}.sums AS
+SUMS_CANCEL_ROWS: Final = """
 SELECT
     account, livemode, meter, customer,
     toStartOfMinute(timestamp) AS bucket,
@@ -94,6 +99,10 @@ FROM {database}.cancellations
 WHERE NOT keeps_latest
 GROUP BY account, livemode, meter, customer, bucket
 """
+
+SUMS_CANCEL_FOLD: Final = (
+    f"CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.sums_cancel_fold TO {{database}}.sums AS {SUMS_CANCEL_ROWS}"
+)
 
 # last      the value with the greatest (timestamp, log position): the formula `last`
 # survivor  the (timestamp, value) logged last: what remains of an event_time_window, since the last of a window is
@@ -120,8 +129,7 @@ LAST_STATE: Final = (
 )
 SURVIVOR_STATE: Final = "argMaxState((timestamp, value), log_offset)"
 
-LATESTS_FOLD: Final = f"""
-CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.latests_fold TO {{database}}.latests AS
+LATESTS_ROWS: Final = f"""
 SELECT
     account, livemode, meter, customer,
     toStartOfMinute(timestamp) AS bucket,
@@ -131,6 +139,10 @@ FROM {{database}}.events
 WHERE status = 'counted' AND keeps_latest
 GROUP BY account, livemode, meter, customer, bucket
 """
+
+LATESTS_FOLD: Final = (
+    f"CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.latests_fold TO {{database}}.latests AS {LATESTS_ROWS}"
+)
 
 # T64 takes 4 bytes an event off, and no time. An insert that is redone over an upgrade may leave an event here twice,
 # which changes neither which is the latest nor what a cancellation takes out.
@@ -151,16 +163,16 @@ ORDER BY (account, livemode, meter, customer, bucket)
 SETTINGS {_DURABLE}
 """
 
-_LATEST_EVENTS_ROWS: Final = """
+LATEST_EVENTS_ROWS: Final = """
 SELECT account, livemode, meter, customer, toStartOfMinute(timestamp) AS bucket, timestamp, value, log_offset
 FROM {database}.events
 WHERE status = 'counted' AND keeps_latest
 """
 
-LATEST_EVENTS_FILL: Final = f"INSERT INTO {{database}}.latest_events {_LATEST_EVENTS_ROWS}"
+LATEST_EVENTS_FILL: Final = f"INSERT INTO {{database}}.latest_events {LATEST_EVENTS_ROWS}"
 
 LATEST_EVENTS_FOLD: Final = f"""
-CREATE MATERIALIZED VIEW {{database}}.latest_events_fold TO {{database}}.latest_events AS {_LATEST_EVENTS_ROWS}
+CREATE MATERIALIZED VIEW {{database}}.latest_events_fold TO {{database}}.latest_events AS {LATEST_EVENTS_ROWS}
 """
 
 # Without partitions, one insert is one part, so that a query sees all of its cancellations or none.
@@ -199,9 +211,13 @@ ORDER BY (account, livemode, meter, customer, bucket)
 SETTINGS index_granularity = 1024, {_DURABLE}
 """
 
-LATESTS_CANCELLED_FOLD: Final = """
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.latests_cancelled_fold TO {database}.latests_cancelled AS
+LATESTS_CANCELLED_ROWS: Final = """
 SELECT account, livemode, meter, customer, toStartOfMinute(timestamp) AS bucket, event_offset, log_offset
 FROM {database}.cancellations
 WHERE keeps_latest
 """
+
+LATESTS_CANCELLED_FOLD: Final = (
+    "CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.latests_cancelled_fold TO {database}.latests_cancelled "
+    f"AS {LATESTS_CANCELLED_ROWS}"
+)

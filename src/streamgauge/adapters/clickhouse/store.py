@@ -9,6 +9,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from numpy.typing import NDArray
 
+from streamgauge.adapters.clickhouse.audit import ClickHouseAudit
 from streamgauge.adapters.clickhouse.cancellations import (
     cancellation_table,
     cancelled_at,
@@ -18,6 +19,7 @@ from streamgauge.adapters.clickhouse.cancellations import (
 )
 from streamgauge.adapters.clickhouse.errors import translated
 from streamgauge.adapters.clickhouse.preparation import prepare
+from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups
 from streamgauge.adapters.clickhouse.summaries import cancelled_sql, summary_sql, window_total
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
@@ -149,6 +151,15 @@ class ClickHouseStore:
             },
         )
         return [_stored_event(identifier, row) for row in rows]
+
+    @property
+    def audit(self) -> ClickHouseAudit:
+        """Of the same tables, with the client that applying uses: the two exclude each other."""
+        return ClickHouseAudit(self._writer, self._database)
+
+    @property
+    def rollups(self) -> ClickHouseRollups:
+        return ClickHouseRollups(self._writer, self._database)
 
     def close(self) -> None:
         self._reader.close()

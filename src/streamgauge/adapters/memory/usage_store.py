@@ -28,12 +28,14 @@ class MemoryUsageStore:
         self._cancel_tokens: set[str] = set()
         self._cancelled: dict[tuple[Tenant, str, int], Cancellation] = {}  # by identifier and the event's offset
         self._events: dict[Tenant, list[tuple[int, StoredEvent, bool]]] = defaultdict(list)
+        self.rows: list[dict[str, Any]] = []  # as they were inserted (SETTLED_SCHEMA)
 
     def insert(self, events: SettledEvents, token: str) -> None:
         if token in self._tokens:
             return
         self._tokens.add(token)
         for row in events.table.to_pylist():
+            self.rows.append(row)
             tenant = Tenant(row["account"], row["livemode"])
             self._events[tenant].append((row["identifier_hash"], _stored(row), row["keeps_latest"]))
 
@@ -104,6 +106,18 @@ class MemoryUsageStore:
         return [
             replace(event, status=Fate.CANCELLED) if self._cancellation_of(tenant, event) else event
             for event in sorted(events, key=lambda event: event.log_offset)
+        ]
+
+    @property
+    def cancellations(self) -> Sequence[Cancellation]:
+        return list(self._cancelled.values())
+
+    def counting(self) -> list[tuple[Tenant, StoredEvent, bool]]:
+        """Every event that counts and was not cancelled, and whether its meter keeps the latest."""
+        return [
+            (tenant, event, keeps_latest)
+            for tenant, _, event, keeps_latest in self._counted(0)
+            if self._cancellation_of(tenant, event) is None
         ]
 
     def close(self) -> None:

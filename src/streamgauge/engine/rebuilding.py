@@ -1,0 +1,94 @@
+"""Rebuilding what the log decides: rollups from the stored events, or store and progress from the log itself.
+
+A mark says durably what is under way. It is written before anything is deleted and taken away when all is complete
+again, so a rebuild that was killed is taken up by the next start of a server, before it serves, and by the next
+rebuild: nothing that is half built is ever served as whole. The deduplication filter lives in memory and is read from
+the store at each start, so it needs no rebuild of its own.
+"""
+
+import logging
+from typing import Final
+
+from streamgauge.domain.errors import Corrupt
+from streamgauge.engine.apply import Applier, contents_of
+from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.ports.event_log import EventLog
+from streamgauge.engine.ports.progress import Progress
+from streamgauge.engine.ports.rebuild import DerivedState, OnProgress, Rollups, Stage
+
+logger = logging.getLogger(__name__)
+
+_READ_EVENTS: Final = 200_000
+
+
+def empty(state: DerivedState) -> None:
+    """Delete store and progress if that is what a rebuild is at. Before either is opened."""
+    if state.stage() is Stage.EMPTYING:
+        state.delete()
+        state.mark(Stage.APPLYING)
+
+
+def check_that_the_log_is_whole(log: EventLog, applied: int) -> None:
+    """Before anything is deleted that only the log can bring back: read all of it.
+
+    Raises Corrupt when a record cannot be read, or when it ends before the offset up to which it was applied.
+    """
+    offset = 0
+    while records := log.read(offset, events_max=_READ_EVENTS):
+        for record in records:
+            contents_of(record)
+        offset = records[-1].next_offset
+    if offset < applied:
+        raise Corrupt(f"event log, offset {offset}: it ends here, and events up to {applied} were applied")
+
+
+class Rebuilding:
+    """Of a folder whose parts are open and that nobody else applies to."""
+
+    def __init__(
+        self,
+        state: DerivedState,
+        log: EventLog,
+        progress: Progress,
+        rollups: Rollups,
+        applier: Applier,
+        deduplication: Deduplication,
+    ) -> None:
+        self._state = state
+        self._log = log
+        self._progress = progress
+        self._rollups = rollups
+        self._applier = applier
+        self._deduplication = deduplication
+
+    def begin_rollups(self) -> None:
+        """Mark the rollups as being rebuilt; a step that a crash left behind is completed before.
+
+        Redone after the rebuild it would be folded in twice: its events would be in the new rollups already, and the
+        engine's memory of what it folded in with them is gone with the old ones.
+        """
+        if self._progress.intent() is not None:
+            self._deduplication.rebuild(self._progress.checkpoint().received_at_ms)
+            self._applier.run_once()
+        self._state.mark(Stage.ROLLUPS)
+
+    def finish(self, on_progress: OnProgress | None = None) -> bool:
+        """Do what the mark says, to the end; False when there is none. `on_progress` gets (entries done, in all)."""
+        stage = self._state.stage()
+        if stage is None:
+            return False
+        logger.info("rebuild stage=%s", stage)
+        if stage is Stage.ROLLUPS:
+            self._rollups.rebuild(on_progress)
+        else:
+            self._apply(on_progress)
+        self._state.unmark()
+        logger.info("rebuild complete next_offset=%d", self._progress.checkpoint().next_offset)
+        return True
+
+    def _apply(self, on_progress: OnProgress | None) -> None:
+        end = self._log.end_offset()
+        self._deduplication.rebuild(self._progress.checkpoint().received_at_ms)
+        while self._applier.run_once():
+            if on_progress is not None:
+                on_progress(min(self._applier.checkpoint.next_offset, end), end)

@@ -1,0 +1,235 @@
+"""Verifying: everything that is stored and served of usage is compared with a recount from the log.
+
+First the events. The log is read once for each share of identifiers, counted again by the plain definitions
+(`domain/recount.py`), and compared row by row with the raw events and cancellations in the store. Shares bound the
+memory, and an event's fate depends on nothing outside of its identifier's share. Then the rollups: minute by minute
+they must be what the recounted events add up to. Since the raw events were equal to the recounted ones, that compares
+the rollups with both.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.cancellation import Cancellation, LoggedCancel
+from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.event_block import EventBlock, LoggedBlock, ReceivedEvents, received
+from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
+from streamgauge.domain.recount import RECOUNT_SCHEMA, Recount
+from streamgauge.domain.summary import MINUTE_S, Range
+from streamgauge.domain.tally import NOTHING, Tally
+from streamgauge.engine.apply import contents_of, logged_cancels
+from streamgauge.engine.expected_rollups import ExpectedRollups
+from streamgauge.engine.ports.event_log import EventLog
+from streamgauge.engine.ports.progress import Progress
+from streamgauge.engine.ports.rebuild import OnProgress
+from streamgauge.engine.ports.usage_audit import UsageAudit
+from streamgauge.engine.table_difference import differing_cells
+
+SHARE_EVENTS: Final = 500_000
+DIFFERENCES_MAX: Final = 20
+_READ_EVENTS: Final = 200_000
+_HASHES: Final = 2**64
+_DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was compared. `differences` are sentences that name place and both values; at most DIFFERENCES_MAX."""
+
+    events: int
+    cancellations: int
+    windows: int
+    unapplied: int
+    differences: Sequence[str]
+
+
+class Verification:
+    """One comparison, of what lies below the checkpoint. Nothing may be applied meanwhile; nothing is changed.
+
+    `window_ms` is the deduplication window, and `catalogue` accepts unknown customers or not: both must be as they
+    were when the events were applied.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        progress: Progress,
+        audit: UsageAudit,
+        catalogue: Catalogue,
+        *,
+        window_ms: int,
+        share_events: int = SHARE_EVENTS,
+    ) -> None:
+        self._log = log
+        self._progress = progress
+        self._audit = audit
+        self._catalogue = catalogue
+        self._window_ms = window_ms
+        self._end = progress.checkpoint().next_offset
+        self._shares = max(-(-self._end // share_events), 1)
+        self._differences: list[str] = []
+        self._cancel_entries = 0
+        self._cancellations = 0
+        self._windows = 0
+
+    def run(self, on_progress: OnProgress | None = None) -> Verified:
+        """Raises Corrupt, naming the offset, when a record of the log cannot be read. `on_progress` gets (entries
+        read, entries in all), where the log counts once for each share."""
+        rollups = ExpectedRollups()
+        for share in range(self._shares):
+            if self._is_enough():
+                break
+            self._verify_share(share, rollups, on_progress)
+        for day in sorted({*rollups.days(), *self._audit.days()}):
+            if self._is_enough():
+                break
+            self._verify_day(day, rollups)
+        return Verified(
+            self._end - self._cancel_entries,
+            self._cancellations,
+            self._windows,
+            self._log.end_offset() - self._end,
+            self._differences[:DIFFERENCES_MAX],
+        )
+
+    # Events
+
+    def _verify_share(self, share: int, rollups: ExpectedRollups, on_progress: OnProgress | None) -> None:
+        first, last = share * _HASHES // self._shares, (share + 1) * _HASHES // self._shares - 1
+        recount = Recount(self._catalogue, self._window_ms, self._log.partition)
+        tallies: dict[Tenant, Tally] = {}
+        for part, next_offset in self._parts(tallies):
+            if isinstance(part, ReceivedEvents):
+                hashes = hash_identifiers(part.identifier, part.tenant, part.tenants)
+                rows = np.flatnonzero((hashes >= np.uint64(first)) & (hashes <= np.uint64(last)))
+                if len(rows):
+                    recount.take_events(part.take(rows))
+            else:
+                numbers = hash_names([(each.request.origin.tenant, each.request.identifier) for each in part]).tolist()
+                mine = [at for at, number in enumerate(numbers) if first <= number <= last]
+                recount.take_cancels([part[at] for at in mine], [numbers[at] for at in mine])
+            if on_progress is not None:
+                on_progress(share * self._end + next_offset, self._shares * self._end)
+        if share == 0:
+            self._cancel_entries = sum(tally.cancellations for tally in tallies.values())
+            self._compare_tallies(tallies)
+        expected = pa.concat_tables([RECOUNT_SCHEMA.empty_table(), *recount.parts])
+        self._compare_events(expected, self._audit.events(first, last))
+        self._compare_cancellations(recount.cancellations, self._audit.cancellations(first, last))
+        self._cancellations += len(recount.cancellations)
+        rollups.add(expected, {each.event_offset for each in recount.cancellations})
+
+    def _parts(self, tallies: dict[Tenant, Tally]) -> Iterator[tuple[ReceivedEvents | list[LoggedCancel], int]]:
+        """What the log holds below the checkpoint, in its order, each part with the offset after it."""
+        offset = 0
+        while offset < self._end:
+            blocks: list[LoggedBlock] = []
+            for record in self._log.read(offset, events_max=_READ_EVENTS):
+                if record.first_offset >= self._end:
+                    break
+                block = contents_of(record)
+                for tenant, tally in block.tallies.items():
+                    tallies[tenant] = tallies.get(tenant, NOTHING) + tally
+                if isinstance(block, EventBlock):
+                    blocks.append(LoggedBlock(block, record.first_offset, record.received_at_ms))
+                else:
+                    if blocks:
+                        yield received(blocks), record.first_offset
+                        blocks = []
+                    yield logged_cancels(block, record), record.next_offset
+                offset = record.next_offset
+            if blocks:
+                yield received(blocks), offset
+
+    def _compare_tallies(self, tallies: dict[Tenant, Tally]) -> None:
+        applied = self._progress.applied()
+        for tenant in {*tallies, *applied}:
+            if tallies.get(tenant, NOTHING) != applied.get(tenant, NOTHING):
+                self._differences.append(
+                    f"{_whose(tenant.account_id, tenant.livemode)}: the log has {tallies.get(tenant, NOTHING)} below "
+                    f"the checkpoint, {applied.get(tenant, NOTHING)} were applied"
+                )
+
+    def _compare_events(self, expected: pa.Table, stored: pa.Table) -> None:
+        stored = stored.sort_by("log_offset")
+        found = stored.column("log_offset").to_numpy()
+        again = found[1:][found[1:] == found[:-1]]
+        for offset in np.unique(again)[:DIFFERENCES_MAX].tolist():
+            self._differences.append(f"offset {offset}: the log has one event, the store has it more than once")
+        logged = expected.column("log_offset").to_numpy()
+        for offset in np.setdiff1d(logged, found)[:DIFFERENCES_MAX].tolist():
+            self._differences.append(f"offset {offset}: the event is in the log, and not in the store")
+        for offset in np.setdiff1d(found, logged)[:DIFFERENCES_MAX].tolist():
+            self._differences.append(f"offset {offset}: the event is in the store, and not in the log")
+        left, right = expected, stored
+        if not np.array_equal(logged, found):
+            left = expected.filter(pa.array(np.isin(logged, found)))
+            _, firsts = np.unique(found, return_index=True)
+            right = stored.take(pa.array(firsts[np.isin(found[firsts], logged)]))
+        for name, row in differing_cells(left, right, RECOUNT_SCHEMA.names, DIFFERENCES_MAX):
+            self._differences.append(
+                f"offset {left['log_offset'][row]}, identifier {left['identifier'][row].as_py()!r}: {name} is "
+                f"{left[name][row].as_py()!r} by the log, {right[name][row].as_py()!r} in the store"
+            )
+
+    def _compare_cancellations(self, expected: Sequence[Cancellation], stored: Sequence[Cancellation]) -> None:
+        wanted, found = sorted(expected, key=_place), sorted(stored, key=_place)
+        if wanted == found:
+            return
+        known = {_place(each): each for each in wanted}
+        for each in found:
+            if known.pop(_place(each), None) != each:
+                self._differences.append(f"offset {each.offset}: the store has {each}, and the log has not")
+        for each in known.values():
+            self._differences.append(f"offset {each.offset}: the log has {each}, and the store has not")
+        if not self._differences:
+            self._differences.append("a cancellation is in the store more than once")
+
+    # Rollups
+
+    def _verify_day(self, day: int, rollups: ExpectedRollups) -> None:
+        whole = Range(day * _DAY_S, (day + 1) * _DAY_S)
+        self._compare_windows("rollups", MINUTE_S, rollups.sums(day), self._audit.sums(whole))
+        for step_s in (MINUTE_S, _DAY_S):
+            # By the day too, because a window is put together from what minutes know of their latest events.
+            self._compare_windows("rollups", step_s, rollups.latests(day, step_s), self._audit.latests(whole, step_s))
+        kept = self._audit.events_kept(whole)
+        self._compare_windows("events kept for cancellations", MINUTE_S, rollups.events_kept(day), kept)
+
+    def _compare_windows(self, what: str, step_s: int, expected: pa.Table, served: pa.Table) -> None:
+        keys, names = served.column_names[:5], served.column_names[5:]
+        joined = expected.join(served, keys=keys, join_type="full outer", right_suffix=" served")
+        self._windows += len(joined) if step_s == MINUTE_S else 0
+        left = joined.select(names)
+        right = joined.select([f"{name} served" for name in names]).rename_columns(names)
+        for name, row in differing_cells(left, right, names, DIFFERENCES_MAX):
+            account, livemode, meter, customer, start_s = (joined[key][row].as_py() for key in keys)
+            self._differences.append(
+                f"{_whose(account, livemode)}, meter {meter}, customer {customer}, {_window(start_s, step_s)}: {name} "
+                f"is {_shown(left[name][row])} by the log and the raw events, {_shown(right[name][row])} in the {what}"
+            )
+
+    def _is_enough(self) -> bool:
+        return len(self._differences) >= DIFFERENCES_MAX
+
+
+def _place(cancellation: Cancellation) -> tuple[int, int]:
+    return cancellation.offset, cancellation.event_offset
+
+
+def _whose(account_id: str, livemode: bool) -> str:
+    return f"{account_id} {'live' if livemode else 'test'} mode"
+
+
+def _window(start_s: int, step_s: int) -> str:
+    start, end = np.datetime64(start_s, "s"), np.datetime64(start_s + step_s, "s")
+    return f"{start}Z to {end}Z"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if not value.is_valid else f"{value.as_py():f}" if pa.types.is_decimal(value.type) else str(value)

@@ -1,0 +1,180 @@
+"""Rebuilding gives what was there, and a crash at any step of it leaves something that can be taken up again."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from streamgauge.adapters.clickhouse.store import ClickHouseStore
+from streamgauge.adapters.memory.event_log import MemoryProgress
+from streamgauge.domain.errors import Unavailable
+from streamgauge.domain.meter import Formula, Meter
+from streamgauge.engine.ports.rebuild import OnProgress, Stage
+from streamgauge.engine.rebuilding import Rebuilding, empty
+from streamgauge.engine.verification import Verification
+from tests.support.world import WINDOW_MS, Event, World
+
+
+class State:
+    """A mark in memory, and a list of what was done."""
+
+    def __init__(self, stage: Stage | None = None) -> None:
+        self.at = stage
+        self.done: list[str] = []
+
+    def stage(self) -> Stage | None:
+        return self.at
+
+    def mark(self, stage: Stage) -> None:
+        self.at = stage
+        self.done.append(str(stage))
+
+    def unmark(self) -> None:
+        self.at = None
+        self.done.append("complete")
+
+    def delete(self) -> None:
+        self.done.append("deleted")
+
+
+class NoRollups:
+    """Of a store that has none."""
+
+    def rebuild(self, on_progress: OnProgress | None = None) -> None:
+        """Nothing to do."""
+
+
+def lived(store: ClickHouseStore) -> World:
+    world = World(store=store)
+    world.add_customer()
+    for formula in Formula:
+        world.add_meter(f"{formula}s", formula)
+    for number in range(30):
+        world.clock.at_ms += 60_000
+        world.accept(
+            *(Event(f"{formula}-{number}", value=str(number), event_name=f"{formula}s") for formula in Formula)
+        )
+    for number in (3, 29):
+        for formula in Formula:
+            world.accept_cancel(f"{formula}-{number}", f"{formula}s")
+    world.apply()
+    return world
+
+
+def rebuilding(world: World, state: State, rollups: object = None) -> Rebuilding:
+    assert isinstance(world.store, ClickHouseStore)
+    return Rebuilding(
+        state,
+        world.log,
+        world.progress,
+        rollups or world.store.rollups,  # type: ignore[arg-type]  # of the tests
+        world.applier,
+        world.deduplication,
+    )
+
+
+def differences(world: World) -> list[str]:
+    assert isinstance(world.store, ClickHouseStore)
+    audit, catalogue = world.store.audit, world.catalogue.settled()
+    return list(Verification(world.log, world.progress, audit, catalogue, window_ms=WINDOW_MS).run().differences)
+
+
+def test_rebuilt_rollups_are_what_they_were(new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
+    store = new_clickhouse_store()
+    world = lived(store)
+    store._writer.command(f"INSERT INTO {store._database}.sums SELECT * FROM {store._database}.sums LIMIT 1")
+    assert differences(world)
+    state, told = State(), list[tuple[int, int]]()
+    work = rebuilding(world, state)
+    work.begin_rollups()
+    assert work.finish(lambda done, total: told.append((done, total)))
+    assert differences(world) == []
+    assert state.done == ["rollups", "complete"] and told[-1] == (90, 90)
+    # And what comes afterwards is folded into them once.
+    world.accept(Event("new", value="0.5", event_name="sums"))
+    world.apply()
+    assert differences(world) == []
+
+
+@pytest.mark.parametrize("inserted", (False, True), ids=("before the insert", "after the insert"))
+def test_a_step_that_a_crash_left_behind_is_completed_before_and_counts_once(
+    inserted: bool, new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_clickhouse_store()
+    world = lived(store)
+    world.accept(Event("late", value="0.5", event_name="sums"))
+
+    def killed(*_: object) -> None:
+        raise Unavailable("killed")
+
+    with monkeypatch.context() as patched, pytest.raises(Unavailable):
+        patched.setattr(*((world.progress, "advance", killed) if inserted else (store, "insert", killed)))
+        world.apply()
+    world.restart()
+    assert world.progress.intent() is not None
+    work = rebuilding(world, State())
+    work.begin_rollups()
+    work.finish()
+    world.apply()
+    assert differences(world) == []
+    assert world.progress.intent() is None
+
+
+def test_a_rebuild_of_the_rollups_that_was_cut_short_begins_anew(
+    new_clickhouse_store: Callable[[], ClickHouseStore],
+) -> None:
+    store = new_clickhouse_store()
+    world = lived(store)
+
+    def cut(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    state = State()
+    work = rebuilding(world, state)
+    work.begin_rollups()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            work.finish(cut)
+        assert state.at is Stage.ROLLUPS
+    assert differences(world)  # the cancellations are missing
+    assert work.finish()
+    assert differences(world) == []
+
+
+def test_from_the_log_everything_comes_back_also_in_two_goes(
+    new_clickhouse_store: Callable[[], ClickHouseStore],
+) -> None:
+    world = lived(new_clickhouse_store())
+    before = {formula: world.total(_meter(world, formula)) for formula in Formula}
+    state = State(Stage.EMPTYING)
+    empty(state)
+    assert state.done == ["deleted", "applying"]
+    world.store, world.progress, world.step_events_max = new_clickhouse_store(), MemoryProgress(), 10
+    world.restart()
+
+    def cut(done: int, _total: int) -> None:
+        if done > 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuilding(world, state, NoRollups()).finish(cut)
+    assert state.at is Stage.APPLYING
+    empty(state)  # deletes nothing now
+    world.restart()
+    assert rebuilding(world, state, NoRollups()).finish()
+    assert state.done == ["deleted", "applying", "complete"]
+    assert {formula: world.total(_meter(world, formula)) for formula in Formula} == before
+    assert before[Formula.SUM] == Decimal(sum(range(30)) - 3 - 29)
+    assert differences(world) == []
+
+
+def test_without_a_mark_there_is_nothing_to_finish(new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
+    state = State()
+    empty(state)
+    assert not rebuilding(World(store=new_clickhouse_store()), state).finish()
+    assert state.done == []
+
+
+def _meter(world: World, formula: Formula) -> Meter:
+    (meter,) = (each for each in world.control.all_meters() if each.formula is formula)
+    return meter
