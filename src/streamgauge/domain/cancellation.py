@@ -182,11 +182,13 @@ def decode_cancels(data: bytes) -> CancelBlock:
         decoded = json.loads(data)
         if decoded["format"] != FORMAT:
             raise ValueError(f"block format {decoded['format']!r} is not {FORMAT!r}")
-        return CancelBlock(
-            tuple(
-                CancelRequest(Principal(Tenant(account, livemode), key_id), event_name, identifier)
-                for account, livemode, key_id, event_name, identifier in decoded["requests"]
-            )
-        )
-    except (LookupError, TypeError) as error:
+        return CancelBlock(tuple(_request(*each) for each in decoded["requests"]))
+    except (LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"not a block of cancellations: {error!r}") from error
+
+
+def _request(account_id: object, livemode: object, key_id: object, event_name: str, identifier: str) -> CancelRequest:
+    if not (isinstance(event_name, str) and isinstance(identifier, str)):
+        raise ValueError(f"{event_name!r}, {identifier!r} name no event")
+    identifier.encode()  # half a pair of surrogates is a ValueError here, and would be one too late when it is hashed
+    return CancelRequest(Principal.recorded(account_id, livemode, key_id), event_name, identifier)

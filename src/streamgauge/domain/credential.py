@@ -61,6 +61,14 @@ class Principal:
     key_id: str
     session_id: str | None = None
 
+    @classmethod
+    def recorded(cls, account_id: object, livemode: object, key_id: object, session_id: object = None) -> "Principal":
+        """As a record of the log names it. Raises ValueError when a part of it is no such thing."""
+        is_text = isinstance(account_id, str) and isinstance(key_id, str) and isinstance(session_id, str | None)
+        if not (is_text and isinstance(livemode, bool)):
+            raise ValueError(f"{account_id!r}, {livemode!r}, {key_id!r}, {session_id!r} name no origin")
+        return cls(Tenant(account_id, livemode), key_id, session_id)  # type: ignore[arg-type]  # checked as one above
+
 
 def hash_secret(secret: str) -> str:
     """SHA-256 as hex. Our secrets carry at least 128 random bits, so a slow password hash would add nothing."""

@@ -153,17 +153,13 @@ def decode(data: bytes) -> EventBlock:
                 raise ValueError("a block has other columns than its format says")
             batch = reader.read_next_batch()
             batch.validate(full=True)
-            origins = tuple(_origin(*each) for each in json.loads(metadata[b"origins"]))
-    except (pa.ArrowException, StopIteration, OSError, LookupError, TypeError) as error:
+            origins = tuple(Principal.recorded(*each) for each in json.loads(metadata[b"origins"]))
+    except (pa.ArrowException, StopIteration, OSError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"not a block of events: {error!r}") from error
     origin = batch.column("origin").to_numpy()
     if len(origin) and not 0 <= origin.min() <= origin.max() < len(origins):
         raise ValueError("a block has events of an origin that it does not list")
     return EventBlock(origins, batch)
-
-
-def _origin(account_id: str, livemode: bool, key_id: str, session_id: str | None) -> Principal:
-    return Principal(Tenant(account_id, livemode), key_id, session_id)
 
 
 @dataclass(frozen=True, slots=True)

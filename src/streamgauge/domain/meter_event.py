@@ -31,7 +31,7 @@ _ZONE_AT: Final = 23
 _DIGIT: Final = np.frombuffer(b"0", np.uint8)
 _SEPARATORS: Final = np.flatnonzero(_CANONICAL != _DIGIT)
 _DIGITS: Final = np.flatnonzero(_CANONICAL == _DIGIT)
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:[0-5]\d)", re.ASCII)
 # A native time as the official Ruby client writes it: `2026-06-01 12:00:00 UTC`, or `+0200` at its end.
 _RUBY_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) (?:UTC|([+-]\d\d)(\d\d))", re.ASCII)
 _UNIX_SECONDS: Final = re.compile(r"-?\d{1,11}", re.ASCII)

@@ -1,0 +1,252 @@
+"""The whole service in one process, put together as `bootstrap.py` does it, without threads that run by themselves,
+HTTP or waiting: on memory, or on files and the embedded store. It can be made to fail anywhere in a step."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamgauge.adapters.memory.control_store import MemoryControlStore
+from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
+from streamgauge.adapters.memory.usage_store import MemoryUsageStore
+from streamgauge.adapters.relational.connection import sqlite_url
+from streamgauge.adapters.relational.migrations import migrate
+from streamgauge.adapters.relational.store import RelationalControlStore
+from streamgauge.adapters.sqlite.event_log import SqliteEventLog
+from streamgauge.adapters.sqlite.progress import SqliteProgress
+from streamgauge.domain.event_block import RequestColumns
+from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.engine.adjustments import Adjustments
+from streamgauge.engine.apply import Applier
+from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.catalogue import CatalogueKeeper
+from streamgauge.engine.customers import Customers
+from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.idempotency import Idempotency
+from streamgauge.engine.ingest import GroupCommit
+from streamgauge.engine.judging import Judging
+from streamgauge.engine.meter_events import MeterEvents
+from streamgauge.engine.meters import Meters
+from streamgauge.engine.ports.clock import Clock, Entropy
+from streamgauge.engine.ports.control_store import ControlStore
+from streamgauge.engine.ports.event_log import EventLog
+from streamgauge.engine.ports.progress import Progress
+from streamgauge.engine.ports.usage_store import UsageStore
+from streamgauge.engine.receipts import Receipts
+from streamgauge.engine.sessions import Sessions
+from streamgauge.engine.summaries import Summaries
+from streamgauge.engine.unapplied import Unapplied
+
+NO_BOUND = 10**9
+SESSION_SECONDS = 900
+
+
+@dataclass
+class Opened:
+    """`log_seen` and `progress_seen` are what others than the applier look through."""
+
+    control: ControlStore
+    log: EventLog
+    log_seen: EventLog
+    progress: Progress
+    progress_seen: Progress
+    store: UsageStore
+
+
+class Storage(Protocol):
+    """What survives a crash."""
+
+    def opened(self, clock: Clock, stack: ExitStack) -> Opened: ...
+
+    def empty(self, stack: ExitStack) -> tuple[Progress, UsageStore]:
+        """For a rebuild: nothing applied, nothing stored."""
+
+
+class MemoryStorage:
+    def __init__(self, clock: Clock) -> None:
+        log, progress = MemoryEventLog(clock), MemoryProgress()
+        self._opened = Opened(MemoryControlStore(), log, log, progress, progress, MemoryUsageStore())
+
+    def opened(self, clock: Clock, stack: ExitStack) -> Opened:
+        return self._opened
+
+    def empty(self, stack: ExitStack) -> tuple[Progress, UsageStore]:
+        return MemoryProgress(), MemoryUsageStore()
+
+
+class DiskStorage:
+    """Files in a folder of its own, read anew at each start, and a store that stays open."""
+
+    def __init__(self, folder: Path, new_store: Callable[[], UsageStore]) -> None:
+        self._folder = folder
+        self._new_store = new_store
+        self._store = new_store()
+        self._rebuilds = 0
+        with contextlib.closing(RelationalControlStore(sqlite_url(folder / "control.db"))) as control:
+            migrate(control.engine)
+
+    def opened(self, clock: Clock, stack: ExitStack) -> Opened:
+        control = stack.enter_context(
+            contextlib.closing(RelationalControlStore(sqlite_url(self._folder / "control.db")))
+        )
+        log, log_seen = (
+            stack.enter_context(contextlib.closing(SqliteEventLog(self._folder / "log.db", clock))) for _ in range(2)
+        )
+        progress, progress_seen = (
+            stack.enter_context(contextlib.closing(SqliteProgress(self._folder / "progress.db"))) for _ in range(2)
+        )
+        return Opened(control, log, log_seen, progress, progress_seen, self._store)
+
+    def empty(self, stack: ExitStack) -> tuple[Progress, UsageStore]:
+        self._rebuilds += 1
+        path = self._folder / f"progress_{self._rebuilds}.db"
+        return stack.enter_context(contextlib.closing(SqliteProgress(path))), self._new_store()
+
+
+class Crash(Exception):
+    """What a test makes happen instead of the next line."""
+
+
+class Faulty:
+    """Passes everything on to a port, and fails once, before or after the call that it is told."""
+
+    def __init__(self, port: object) -> None:
+        self._port = port
+        self._method = ""
+        self._is_before = True
+
+    def fail_at(self, method: str, *, before: bool) -> None:
+        """An empty name: nowhere."""
+        self._method, self._is_before = method, before
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._port, name)
+        return self._failing(attribute) if name == self._method else attribute
+
+    def _failing(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def failing(*given: Any, **named: Any) -> Any:
+            self._method = ""
+            if not self._is_before:
+                method(*given, **named)
+            raise Crash
+
+        return failing
+
+
+class FaultyStore(Faulty):
+    """One that can also be cut in the middle of an insert ("tear"). The same token then stores only what is missing,
+    as the port promises: so a step that is redone must come to the same rows, or some are lost."""
+
+    def __init__(self, port: UsageStore, torn: dict[str, list[int]]) -> None:
+        super().__init__(port)
+        self._torn = torn
+
+    def insert(self, events: SettledEvents, token: str) -> None:
+        insert = self.__getattr__("insert")
+        if self._method == "tear" and token not in self._torn:
+            self._method = ""
+            half = events.table.slice(0, (len(events.table) + 1) // 2)
+            insert(replace(events, table=half), f"{token} torn")
+            self._torn[token] = half.column("log_offset").to_pylist()
+            raise Crash
+        known = pa.array(self._torn.setdefault(token, []), pa.uint64())
+        missing = pc.invert(pc.is_in(events.table.column("log_offset"), known))
+        insert(replace(events, table=events.table.filter(missing)), token)
+
+
+class Service:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        window_ms: int,
+        accept_unknown_customers: bool,
+        step_events_max: int,
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._entropy = entropy
+        self._window_ms = window_ms
+        self._accept_unknown = accept_unknown_customers
+        self.step_events_max = step_events_max
+        self._torn: dict[str, list[int]] = {}
+        self.start()
+
+    def start(self, *, is_filter_filled: bool = True) -> None:
+        self._resources = ExitStack()
+        opened = self._storage.opened(self._clock, self._resources)
+        self.log, self.control = opened.log, opened.control
+        self.faulty_store = FaultyStore(opened.store, self._torn)
+        self.faulty_progress = Faulty(opened.progress)
+        self.store = cast(UsageStore, self.faulty_store)
+        self.progress = cast(Progress, self.faulty_progress)
+        clock, log_seen = self._clock, opened.log_seen
+        self.catalogue = CatalogueKeeper(self.control, self.log, clock, accept_unknown_customers=self._accept_unknown)
+        self.deduplication = Deduplication(self.store, self._window_ms)
+        if is_filter_filled:
+            self.fill_filter()
+        judging = Judging(self.catalogue, self.deduplication, self.log.partition)
+        self.applier = Applier(
+            self.log, self.progress, self.store, judging, self.deduplication, step_events_max=self.step_events_max
+        )
+        unapplied = Unapplied(log_seen, opened.progress_seen, judging)
+        backlog = Backlog(log_seen, opened.progress_seen, events_max=NO_BOUND)
+        self.meters = Meters(self.control, self.catalogue, self._entropy)
+        self.customers = Customers(self.control, self.catalogue, self._entropy)
+        self.meter_events = MeterEvents(log_seen, self.store, self.catalogue, unapplied, backlog, clock)
+        self._resources.callback(self.meter_events.close)
+        self.adjustments = Adjustments(log_seen, opened.progress_seen, self.store, unapplied, backlog, clock)
+        self.commit = GroupCommit(log_seen, pending_bytes_max=NO_BOUND, on_fatal=_fatal)
+        self._resources.callback(lambda: asyncio.run(self.commit.close()))
+        self.idempotency = Idempotency(self.control, clock)
+        self.sessions = Sessions(self.control, clock, self._entropy, lifetime_seconds=SESSION_SECONDS)
+        self.summaries = Summaries(self.meters, self.store)
+        self.receipts = Receipts(unapplied, self.store)
+
+    def stop(self) -> None:
+        self._resources.close()
+
+    def restart(self, *, is_filter_filled: bool = True) -> None:
+        """Forget everything that is not stored."""
+        self.stop()
+        self.start(is_filter_filled=is_filter_filled)
+
+    def fill_filter(self) -> None:
+        """From the store, as the applier's thread does before its first step."""
+        self.deduplication.rebuild(self.progress.checkpoint().received_at_ms)
+
+    def stream(self, requests: Sequence[RequestColumns]) -> None:
+        """Requests that arrive together; returns when all are answered."""
+
+        async def together() -> None:
+            await asyncio.gather(*[self.commit.submit(each) for each in requests])
+
+        asyncio.run(together())
+
+    def apply(self) -> None:
+        while self.applier.run_once():
+            pass
+
+    def rebuilt(self, stack: ExitStack, *, step_events_max: int) -> UsageStore:
+        """Another store, made from the log and the control store alone."""
+        progress, store = self._storage.empty(stack)
+        catalogue = CatalogueKeeper(self.control, self.log, self._clock, accept_unknown_customers=self._accept_unknown)
+        deduplication = Deduplication(store, self._window_ms)
+        deduplication.rebuild(0)
+        judging = Judging(catalogue, deduplication, self.log.partition)
+        applier = Applier(self.log, progress, store, judging, deduplication, step_events_max=step_events_max)
+        while applier.run_once():
+            pass
+        return store
+
+
+def _fatal(error: BaseException) -> None:
+    raise AssertionError("nothing is fatal here") from error
