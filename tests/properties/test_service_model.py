@@ -59,7 +59,6 @@ def test_a_single_event_is_told_its_fate_also_when_the_log_waits_longer_than_the
     assert world.fates("a") == ["counted", "counted"]
 
 
-@pytest.mark.xfail(strict=True, reason="a repeat under its request key is judged anew")
 def test_a_cancellation_that_is_repeated_takes_back_no_other_event() -> None:
     """The window is shorter than the hours of a cancellation and of its key together: the name can count again."""
     world = World(window_ms=DAY_MS)

@@ -73,10 +73,15 @@ class Adjustments:
         self._backlog.check()
         request = CancelRequest(origin, event_name, identifier)
         with self._lock:
-            replayed = self._requests.known(origin.tenant, key) is not None
-            verdict = self._judge(LoggedCancel(request, _END_OFFSET, self._log.next_stamp_ms()))
-            if verdict.outcome is CancelOutcome.EFFECTIVE:
-                verdict = self._append(request, key)
+            known = self._requests.known(origin.tenant, key)
+            if known is not None:
+                # As it was then: by now another event may have counted under the identifier.
+                place = known.first_offset + known.position
+                verdict = self._judge(LoggedCancel(request, place, known.received_at_ms))
+            else:
+                verdict = self._judge(LoggedCancel(request, _END_OFFSET, self._log.next_stamp_ms()))
+                if verdict.outcome is CancelOutcome.EFFECTIVE:
+                    verdict = self._append(request, key)
         event = verdict.event
         if event is None or event.cancelled_at_ms is None or verdict.outcome is CancelOutcome.OTHER_EVENT_NAME:
             raise CannotCancel(_reason(verdict, request))
@@ -87,7 +92,7 @@ class Adjustments:
             identifier=identifier,
             created_ms=event.cancelled_at_ms,
             is_complete=self._is_applied(event.cancelled_at_ms),
-            replayed=replayed,
+            replayed=known is not None,
         )
 
     def _append(self, request: CancelRequest, key: RequestKey | None) -> CancelVerdict:
