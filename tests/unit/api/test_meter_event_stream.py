@@ -17,6 +17,7 @@ from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.adapters.system.clock import SystemEntropy
 from streamgauge.api.v2.meter_event_stream import PATH, MeterEventStream
+from streamgauge.api.v2.stream_body import columns_of
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import StorageFull
@@ -205,6 +206,9 @@ def test_a_request_that_is_repeated_under_its_key_makes_the_same_identifiers(edg
     for headers in (key, key, other, None):
         assert edge.post([GOOD, GOOD], headers=headers).status == 200
     assert edge.post([GOOD, {**GOOD, "timestamp": 0}], headers=key).status == 200
+    body = json.dumps({"events": [GOOD]}).encode()
+    empty = [columns_of(Principal(TENANT, "key_1"), body, name).identifiers for name in ("", "")]
+    assert empty[0] != empty[1]  # an empty header names nothing
     made = [row["identifier"] for row in edge.stored()]
     assert made[0:2] == made[2:4]
     assert len(set(made)) == len(made) - 2  # all others are events of their own

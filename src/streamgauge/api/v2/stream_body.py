@@ -111,7 +111,7 @@ def _complete(identifiers: list[str | None], request_key: str | None, body: byte
     identifiers again, so the repeat counts nothing. Other bytes under the same key are other events.
     """
     size_bytes = 16 * identifiers.count(None)
-    if request_key is None:
+    if not request_key:  # an empty header names nothing
         made = secrets.token_hex(size_bytes)
     else:
         made = hashlib.shake_256(len(request_key).to_bytes(8, "big") + request_key.encode() + body).hexdigest(
