@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import pyarrow as pa
 
+from streamgauge import native
 from streamgauge.api.event_fields import milliseconds_of
 from streamgauge.api.forms import Params, Value, decode_body
 from streamgauge.api.hop import Frames, HandedAnswer, HandedRequest, framed
@@ -23,17 +24,26 @@ from streamgauge.api.v2.json_body import JsonBody
 from streamgauge.api.v2.meter_event_adjustments import AdjustmentParameters
 from streamgauge.api.v2.meter_event_session import SessionParameters
 from streamgauge.api.v2.meter_events import MeterEventParameters
-from streamgauge.api.v2.stream_body import columns_of
+from streamgauge.api.v2.stream_body import columns_of, request_of
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CancelBlock, decode_cancels, encode_cancels
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.decimals import parse_values
 from streamgauge.domain.errors import InvalidRequest, UnsupportedMediaType
-from streamgauge.domain.event_block import LoggedBlock, RequestColumns, decode, encode, received
+from streamgauge.domain.event_block import (
+    LoggedBlock,
+    PackedRequest,
+    RequestColumns,
+    block_of,
+    decode,
+    encode,
+    received,
+)
 from streamgauge.domain.fate import REJECTION_CODES
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
 from streamgauge.domain.log_block import decode_block
 from streamgauge.domain.meter_event import ABSENT_MS, InvalidTimestamp, parse_timestamps
+from streamgauge.domain.redrive import RedriveBlock, decode_redrive, encode_redrive
 from tests.fuzz import references
 
 CALLER: Final = Principal(Tenant("acct_1", False), "key_1", "mes_1")
@@ -48,12 +58,17 @@ class Target:
 
 
 def stream_body(data: bytes) -> None:
-    """Accepted exactly when a plain reading of the rules accepts it, and then with the same content."""
+    """Accepted exactly when a plain reading of the rules accepts it, and then with the same content, both ways."""
     columns: RequestColumns | None = None
     try:
-        columns = columns_of(CALLER, data)
+        columns = columns_of(CALLER, data, "key")
     except InvalidRequest as refusal:
         assert refusal.message
+    if native.compiled is not None and native.compiled.parse(data) is not None:
+        assert columns is not None, "the compiled part takes what is refused"
+        packed = request_of(CALLER, data, "key")
+        assert isinstance(packed, PackedRequest)
+        assert block_of([packed]).events.equals(block_of([columns]).events)
     try:
         document = references.json_of(data)
     except (ValueError, RecursionError):
@@ -201,7 +216,8 @@ def decimals(data: bytes) -> None:
         texts = [None if text == "\x00" else text for text in data.decode("utf-8").split("\x1f")]
     except ValueError:
         return
-    values, codes = parse_values(pa.array(texts, pa.string()))
+    parsed_values = parse_values(pa.array(texts, pa.string()))
+    values, codes = parsed_values.value, parsed_values.code
     found = [
         REJECTION_CODES[code] if code else value for value, code in zip(values.to_pylist(), codes.tolist(), strict=True)
     ]
@@ -221,10 +237,15 @@ def log_record(data: bytes) -> None:
         if len(block):
             hash_names([(each.origin.tenant, each.identifier) for each in block.requests])
         return
+    first = None
+    if isinstance(block, RedriveBlock):
+        once_more = decode_redrive(encode_redrive(block))
+        first, block = once_more.first_receipt, block.events
+        assert len(first) == len(block)
     again = decode(encode(block))
     assert again.origins == block.origins and again.events.equals(block.events)
     if len(block):
-        events = received([LoggedBlock(block, 0, 0)])
+        events = received([LoggedBlock(block, 0, 0, first)])
         hash_identifiers(events.identifier, events.tenant, events.tenants)
 
 
@@ -300,7 +321,7 @@ _FORM_WORDS: Final = tuple(
 )
 
 TARGETS: Final[Mapping[str, Target]] = {
-    "stream_body": Target(stream_body, ('{"events":[', "]}", *_EVENT_WORDS)),
+    "stream_body": Target(stream_body, ('{"events":[', "]}", "2026-06-01T12:00:00.123+02:00", *_EVENT_WORDS)),
     "json_body": Target(
         json_body,
         ("meter_event\n", "adjustment\n", "session\n", '"cancel":{"identifier":', '"type":"cancel"', *_EVENT_WORDS),

@@ -10,14 +10,17 @@ import re
 from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamgauge.api.v2.stream_body import columns_of
+from streamgauge.api.v2.stream_body import columns_of, request_of
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import InvalidRequest
+from streamgauge.domain.event_block import block_of
 
+KEY = "key"  # what made identifiers are made of, so that they are the same ones
 CALLER = Principal(Tenant("acct_1", False), "key_1", "mes_1")
 
 # Any text that JSON can carry: lone surrogates have no form in UTF-8.
@@ -98,12 +101,16 @@ def is_request(document: Any) -> bool:
 
 
 def accepted(body: bytes) -> bool:
-    """Whether the decoder takes it; anything but InvalidRequest is a failure of the test."""
+    """Whether the decoder takes it; anything but InvalidRequest is a failure of the test. Both ways must agree."""
     try:
-        columns = columns_of(CALLER, body)
+        columns = columns_of(CALLER, body, KEY)
     except InvalidRequest as refusal:
         assert refusal.message
+        with pytest.raises(InvalidRequest) as again:
+            request_of(CALLER, body, KEY)
+        assert str(again.value) == str(refusal)
         return False
+    assert block_of([request_of(CALLER, body, KEY)]).events.equals(block_of([columns]).events)
     assert len(columns) == len(columns.identifiers) == len(columns.timestamps_ms) == len(columns.payload_sizes)
     assert sum(columns.payload_sizes) == len(columns.payload_keys) == len(columns.payload_values)
     assert all(columns.identifiers)
@@ -117,7 +124,10 @@ def accepted(body: bytes) -> bool:
 @example({"events": [{"event_name": "a", "payload": {str(n): "" for n in range(101)}}]})
 @example({"events": [{"event_name": "a", "payload": {"v": "x" * 5_001}}]})
 def test_a_document_is_accepted_exactly_when_the_rules_accept_it(document: Any) -> None:
-    assert accepted(json.dumps(document).encode()) == is_request(document)
+    expected = is_request(document)
+    assert accepted(json.dumps(document).encode()) == expected
+    # Letters beyond ASCII as themselves, and no needless spaces: what other programs write.
+    assert accepted(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()) == expected
 
 
 @settings(max_examples=600, deadline=None)

@@ -4,11 +4,15 @@ Without them a client needs no credential to take the server's memory or all of 
 header however long it gets, and a connection that never completes a request stays open for ever.
 """
 
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol, runtime_checkable
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from streamgauge.api.errors import Rendered
 
 # A request line and its headers; what arrives in one read may exceed it. The parser's own limit, of the URL, is 64 KiB.
 HEAD_BYTES_MAX: Final = 2**17
@@ -33,6 +37,21 @@ class _UpgradeWithBody(Exception):
     request."""
 
 
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """An application that can answer a whole request without a task, besides what ASGI asks of it."""
+
+    def takes_at_once(self, scope: Any) -> bool:
+        """Whether to hold a request with this head until its body is there."""
+
+    def at_once(self, scope: Any, body: bytearray, answer: Callable[[Rendered], None]) -> bool:
+        """Take the request; `answer` is called once, later. False: it was not taken. Raises nothing."""
+
+
+def _nothing() -> None:
+    """For what must not be called twice."""
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Closes when a request is too large or takes too long to arrive; a refusal is 400 in plain text, as for what is
     not HTTP. A client that has said all it has to say, and shut its half of the connection, still gets its answer."""
@@ -44,6 +63,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._bytes = 0
         self._since = 0.0
         self._looking: Any = None
+        self._whole = self.app if isinstance(self.app, AnswersAtOnce) else None
+        self._held: AnswersAtOnce | None = None  # who answers the request whose body is arriving
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -76,6 +97,56 @@ class BoundedConnection(HttpToolsProtocol):
         if upgrades:
             self.cycle.keep_alive = False  # it is answered as if it had not asked; what follows is not HTTP any more
         self.headers = _Unheard()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin with a request of the stream only when its body is there: then it needs no task."""
+        if (
+            self._whole is not None
+            and cycle is self.cycle
+            and cycle.more_body
+            and cycle.keep_alive
+            and not cycle.waiting_for_100_continue
+            and self._whole.takes_at_once(cycle.scope)
+        ):
+            self._held = self._whole
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self._held is not None and self.flow.read_paused:
+            self._let_go(self._held)  # so large that it must be read bit by bit
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        app, self._held = self._held, None
+        if app is not None:
+            cycle = self.cycle
+            is_taken = not self.flow.write_paused and app.at_once(cycle.scope, cycle.body, partial(self._answer, cycle))
+            if not is_taken:
+                self._let_go(app)
+
+    def _let_go(self, app: "AnswersAtOnce") -> None:
+        self._held = None
+        super()._start_asgi_task(self.cycle, app)  # type: ignore[arg-type]
+
+    def _answer(self, cycle: RequestResponseCycle, rendered: Rendered) -> None:
+        """What `cycle.send` does with two messages, in one write."""
+        if cycle.disconnected:
+            return
+        status, headers, body = rendered
+        lines = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", body)
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join(lines))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        cycle.on_response = _nothing
 
     def on_response_complete(self) -> None:
         self._since = self.loop.time()

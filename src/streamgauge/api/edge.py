@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from streamgauge.api.errors import Rendered
 from streamgauge.api.v2.meter_event_stream import PATH, MeterEventStream
 from streamgauge.engine.ingest import GroupCommit
 
@@ -30,6 +31,13 @@ class Edge:
             await self._behind(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
+
+    def takes_at_once(self, scope: Scope) -> bool:
+        """Whether a request is one that `at_once` may answer, as far as its head says."""
+        return bool(scope["path"] == PATH and scope["method"] == "POST")
+
+    def at_once(self, scope: Scope, body: bytearray, answer: Callable[[Rendered], None]) -> bool:
+        return self._stream.at_once(scope, body, answer)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

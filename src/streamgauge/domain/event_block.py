@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,22 @@ from numpy.typing import NDArray
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.meter_event import ABSENT_MS, MeterEvent
+from streamgauge.domain.stored_block import (
+    BASE_KEY,
+    FORMAT_VERSION,
+    Parts,
+    columns_of,
+    joined,
+    parts_of,
+    parts_of_table,
+    table_of,
+)
 from streamgauge.domain.tally import NOTHING, Tally
 
 T = TypeVar("T")
 
-FORMAT_VERSION: Final = "1"
+# Written until format 2 (`stored_block.py`), and read for ever: the columns below as they are.
+FIRST_FORMAT_VERSION: Final = "1"
 
 BLOCK_SCHEMA: Final = pa.schema(
     [
@@ -50,6 +61,21 @@ class RequestColumns:
 
     def __len__(self) -> int:
         return len(self.event_names)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRequest:
+    """The same as the compiled parser leaves it: its `Request` (native/_columns.pyi), with every identifier."""
+
+    origin: Principal
+    packed: Any
+    size_bytes: int
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+
+IncomingRequest: TypeAlias = RequestColumns | PackedRequest
 
 
 def columns_of_event(origin: Principal, event: MeterEvent) -> RequestColumns:
@@ -89,31 +115,92 @@ class EventBlock:
 
     @property
     def tallies(self) -> dict[Tenant, Tally]:
-        counts = np.bincount(self.events.column("origin").to_numpy(), minlength=len(self.origins))
-        tallies: dict[Tenant, Tally] = {}
-        for origin, count in zip(self.origins, counts, strict=True):
-            tallies[origin.tenant] = tallies.get(origin.tenant, NOTHING) + Tally(events=int(count))
-        return tallies
+        origin = self.events.column("origin").to_numpy()
+        return _tallies(self.origins, np.bincount(origin, minlength=len(self.origins)))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReceipt:
+    """Where in the log events stood that are redriven, and when they were received, the first time (ms, UTC)."""
+
+    offset: NDArray[np.int64]
+    received_at_ms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, rows: NDArray[np.int64]) -> "FirstReceipt":
+        return FirstReceipt(self.offset[rows], self.received_at_ms[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedBlock:
-    """A block of events with the offset of its first one and when it was received (ms since the epoch, UTC)."""
+    """A block of events with the offset of its first one and when it was received (ms since the epoch, UTC).
+
+    `first_receipt` is None unless it is a redrive (`redrive.py`).
+    """
 
     block: EventBlock
     first_offset: int
     received_at_ms: int
+    first_receipt: FirstReceipt | None = None
 
 
-def block_of(requests: Sequence[RequestColumns]) -> EventBlock:
-    """One block of all events of these requests, in order."""
-    origins = tuple(dict.fromkeys(request.origin for request in requests))
-    numbers = {origin: number for number, origin in enumerate(origins)}
-    sizes = [len(request) for request in requests]
-    offsets = np.zeros(sum(sizes) + 1, np.int32)
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """A block as a record of the log holds it, and how many events of each tenant it has."""
+
+    data: bytes
+    tallies: dict[Tenant, Tally]
+
+
+def encoded(requests: Sequence[IncomingRequest]) -> EncodedBlock:
+    """One encoded block of all events of these requests: `encode(block_of(requests))`, by the short way if it may."""
+    packed = [request.packed for request in requests if isinstance(request, PackedRequest)]
+    parts = joined(packed) if len(packed) == len(requests) else None
+    if parts is None:
+        block = block_of(requests)
+        return EncodedBlock(encode(block), block.tallies)
+    origins, numbers, sizes = _runs(requests)
+    return EncodedBlock(_written(origins, numbers, sizes, parts), _tallies(origins, np.bincount(numbers, sizes)))
+
+
+def block_of(requests: Sequence[IncomingRequest]) -> EventBlock:
+    """One block of all events of these requests: those in order that were decoded here, then the packed ones."""
+    decoded = [request for request in requests if isinstance(request, RequestColumns)]
+    packed = [request for request in requests if isinstance(request, PackedRequest)]
+    origins, numbers, sizes = _runs([*decoded, *packed])
+    batches = [_batch(decoded)] if decoded else []
+    parts = joined([request.packed for request in packed]) if packed else None
+    if parts is not None:
+        batches.append(_batch_of(parts))
+    elif packed:
+        batches += [_batch_of(_one(request)) for request in packed]
+    events = pa.concat_batches(batches).set_column(0, BLOCK_SCHEMA.field("origin"), pa.array(np.repeat(numbers, sizes)))
+    return EventBlock(origins, events)
+
+
+def _one(request: PackedRequest) -> Parts:
+    parts = joined([request.packed])
+    assert parts is not None, "one request has fewer words than can be numbered"
+    return parts
+
+
+def _runs(
+    requests: Sequence[IncomingRequest],
+) -> tuple[tuple[Principal, ...], NDArray[np.int32], NDArray[np.int64]]:
+    """The origins; of each request the number of its origin, and how many events it has."""
+    numbers: dict[Principal, int] = {}
+    found = [numbers.setdefault(request.origin, len(numbers)) for request in requests]
+    return tuple(numbers), np.array(found, np.int32), np.array([len(request) for request in requests], np.int64)
+
+
+def _batch(requests: Sequence[RequestColumns]) -> pa.RecordBatch:
+    """BLOCK_SCHEMA with origin 0."""
+    offsets = np.zeros(sum(map(len, requests)) + 1, np.int32)
     np.cumsum(_joined(request.payload_sizes for request in requests), out=offsets[1:])
     columns = [
-        pa.array(np.repeat([numbers[request.origin] for request in requests], sizes), pa.int32()),
+        pa.array(np.zeros(len(offsets) - 1, np.int32)),
         pa.array(_joined(request.event_names for request in requests), pa.string()),
         pa.array(_joined(request.identifiers for request in requests), pa.string()),
         pa.array(np.concatenate([request.timestamps_ms for request in requests]), pa.int64()),
@@ -123,36 +210,73 @@ def block_of(requests: Sequence[RequestColumns]) -> EventBlock:
             pa.array(_joined(request.payload_values for request in requests), pa.string()),
         ),
     ]
-    return EventBlock(origins, pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA))
+    return pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)
+
+
+def _batch_of(parts: Parts, origin: NDArray[np.int32] | None = None) -> pa.RecordBatch:
+    """BLOCK_SCHEMA. Raises ValueError or an error of Arrow's when parts do not fit together."""
+    names, identifiers, payload = columns_of(parts)
+    columns = [
+        pa.array(np.zeros(len(parts), np.int32) if origin is None else origin),
+        names,
+        identifiers,
+        pa.array(parts.timestamp_ms),
+        payload,
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)
 
 
 def _joined(columns: Iterable[list[T]]) -> list[T]:
     return list(chain.from_iterable(columns))
 
 
+def _tallies(origins: Sequence[Principal], counts: Iterable[float]) -> dict[Tenant, Tally]:
+    tallies: dict[Tenant, Tally] = {}
+    for origin, count in zip(origins, counts, strict=True):
+        tallies[origin.tenant] = tallies.get(origin.tenant, NOTHING) + Tally(events=int(count))
+    return tallies
+
+
 def encode(block: EventBlock) -> bytes:
     """The block as one Arrow IPC stream, compressed; the origins stand in the schema's metadata."""
-    origins = [
-        [origin.tenant.account_id, origin.tenant.livemode, origin.key_id, origin.session_id] for origin in block.origins
+    # Copied, because a column may be a slice of a longer one.
+    batch = pa.concat_batches([block.events, block.events.slice(0, 0)])
+    origin = batch.column("origin").to_numpy()
+    begins = np.flatnonzero(np.diff(origin, prepend=-1))
+    parts = parts_of(
+        batch.column("event_name"),
+        batch.column("identifier"),
+        batch.column("timestamp_ms").to_numpy(),
+        batch.column("payload"),
+    )
+    return _written(block.origins, origin[begins], np.diff(begins, append=len(origin)), parts)
+
+
+def _written(origins: Sequence[Principal], run_origin: NDArray[Any], run_events: NDArray[Any], parts: Parts) -> bytes:
+    listed = [
+        [origin.tenant.account_id, origin.tenant.livemode, origin.key_id, origin.session_id] for origin in origins
     ]
-    schema = BLOCK_SCHEMA.with_metadata({"format": FORMAT_VERSION, "origins": json.dumps(origins)})
+    batch, base_ms = table_of(run_origin, run_events, parts)
+    batch = batch.replace_schema_metadata(
+        {"format": FORMAT_VERSION, "origins": json.dumps(listed), BASE_KEY: str(base_ms)}
+    )
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=_WRITE_OPTIONS) as writer:
-        writer.write_batch(block.events.replace_schema_metadata(schema.metadata))
+    with pa.ipc.new_stream(sink, batch.schema, options=_WRITE_OPTIONS) as writer:
+        writer.write_batch(batch)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
 def decode(data: bytes) -> EventBlock:
-    """The inverse of `encode`. Raises ValueError when the bytes are not a block of this format."""
+    """The inverse of `encode`. Raises ValueError when the bytes are not a block of a known format."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(data), options=_READ_OPTIONS) as reader:
             metadata: Mapping[bytes, bytes] = reader.schema.metadata or {}
-            if metadata.get(b"format") != FORMAT_VERSION.encode():
-                raise ValueError(f"block format {metadata.get(b'format')!r} is not {FORMAT_VERSION}")
-            if not reader.schema.equals(BLOCK_SCHEMA):
-                raise ValueError("a block has other columns than its format says")
+            written = metadata.get(b"format", b"").decode()
+            if written not in (FORMAT_VERSION, FIRST_FORMAT_VERSION):
+                raise ValueError(f"block format {written!r} is not {FORMAT_VERSION}")
             batch = reader.read_next_batch()
             batch.validate(full=True)
+            batch = _first_format(batch) if written == FIRST_FORMAT_VERSION else _second_format(batch)
             origins = tuple(Principal.recorded(*each) for each in json.loads(metadata[b"origins"]))
     except (pa.ArrowException, StopIteration, OSError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"not a block of events: {error!r}") from error
@@ -162,17 +286,34 @@ def decode(data: bytes) -> EventBlock:
     return EventBlock(origins, batch)
 
 
+def _first_format(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if not batch.schema.equals(BLOCK_SCHEMA):
+        raise ValueError("a block has other columns than its format says")
+    return batch
+
+
+def _second_format(batch: pa.RecordBatch) -> pa.RecordBatch:
+    run_origin, run_events, parts = parts_of_table(batch, int(batch.schema.metadata[BASE_KEY]))
+    if int(run_events.sum(dtype=np.int64)) != len(parts):
+        raise ValueError("a block has other events than its origins have")
+    return _batch_of(parts, np.repeat(run_origin.astype(np.int32), run_events))
+
+
 @dataclass(frozen=True, slots=True)
 class ReceivedEvents:
     """Events of the log as columns, in log order: what is judged in one step.
 
-    Shape:  every column has one entry per event; `tenants` and `records_at_ms` are looked up by `tenant` and `record`.
-    Units:  times in milliseconds since the epoch, UTC; `timestamp_ms` is `received_at` where none was given.
+    Shape:  every column has one entry per event; `tenants`, `origins` and `records_at_ms` are looked up by `tenant`,
+            `origin` and `record`.
+    Units:  times in milliseconds since the epoch, UTC; `timestamp_ms` is `received_at` where none was given, of the
+            first receipt if it is redriven.
     """
 
     tenants: tuple[Tenant, ...]
+    origins: tuple[Principal, ...]
     records_at_ms: NDArray[np.int64]
     tenant: NDArray[np.int32]
+    origin: NDArray[np.int32]
     record: NDArray[np.int32]
     offset: NDArray[np.int64]
     event_name: pa.StringArray
@@ -180,6 +321,8 @@ class ReceivedEvents:
     timestamp_ms: NDArray[np.int64]
     timestamp_given: NDArray[np.bool_]
     payload: pa.MapArray
+    # None: nothing is redriven, so each stands where it was received first.
+    first_receipt: FirstReceipt | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -188,13 +331,23 @@ class ReceivedEvents:
     def received_at_ms(self) -> NDArray[np.int64]:
         return self.records_at_ms[self.record]
 
+    @property
+    def first_offset(self) -> NDArray[np.int64]:
+        return self.offset if self.first_receipt is None else self.first_receipt.offset
+
+    @property
+    def first_received_at_ms(self) -> NDArray[np.int64]:
+        return self.received_at_ms if self.first_receipt is None else self.first_receipt.received_at_ms
+
     def take(self, rows: NDArray[np.int64]) -> "ReceivedEvents":
         """Only these rows; `rows` ascending."""
         at = pa.array(rows)
         return ReceivedEvents(
             tenants=self.tenants,
+            origins=self.origins,
             records_at_ms=self.records_at_ms,
             tenant=self.tenant[rows],
+            origin=self.origin[rows],
             record=self.record[rows],
             offset=self.offset[rows],
             event_name=self.event_name.take(at),
@@ -202,40 +355,66 @@ class ReceivedEvents:
             timestamp_ms=self.timestamp_ms[rows],
             timestamp_given=self.timestamp_given[rows],
             payload=self.payload.take(at),
+            first_receipt=None if self.first_receipt is None else self.first_receipt.take(rows),
         )
 
 
 def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
     """Join blocks, at least one, in log order."""
     blocks = [each.block for each in logged]
-    tenants = tuple(dict.fromkeys(origin.tenant for block in blocks for origin in block.origins))
-    numbers = {tenant: number for number, tenant in enumerate(tenants)}
-    tenant_of_origin = [np.array([numbers[origin.tenant] for origin in block.origins], np.int32) for block in blocks]
-    tenant = np.concatenate(
-        [known[_column(block, "origin").to_numpy()] for known, block in zip(tenant_of_origin, blocks, strict=True)]
+    origins = tuple(dict.fromkeys(origin for block in blocks for origin in block.origins))
+    numbers = {origin: number for number, origin in enumerate(origins)}
+    origins_of = [np.array([numbers[origin] for origin in block.origins], np.int32) for block in blocks]
+    origin = np.concatenate(
+        [known[_column(block, "origin").to_numpy()] for known, block in zip(origins_of, blocks, strict=True)]
     )
+    tenants = tuple(dict.fromkeys(each.tenant for each in origins))
+    tenant_of = np.array([tenants.index(each.tenant) for each in origins], np.int32)
     sizes = [len(block) for block in blocks]
     record = np.repeat(np.arange(len(blocks), dtype=np.int32), sizes)
     at_ms = np.array([each.received_at_ms for each in logged], np.int64)
+    offset = np.concatenate(
+        [
+            np.arange(each.first_offset, each.first_offset + size, dtype=np.int64)
+            for each, size in zip(logged, sizes, strict=True)
+        ]
+    )
+    first_receipt = _first_receipt(logged, offset, at_ms[record])
     timestamp_ms = np.concatenate([_column(block, "timestamp_ms").to_numpy() for block in blocks])
     given = timestamp_ms != ABSENT_MS
+    absent_ms = at_ms[record] if first_receipt is None else first_receipt.received_at_ms
     return ReceivedEvents(
         tenants=tenants,
+        origins=origins,
         records_at_ms=at_ms,
-        tenant=tenant,
+        tenant=tenant_of[origin],
+        origin=origin,
         record=record,
-        offset=np.concatenate(
-            [
-                np.arange(each.first_offset, each.first_offset + size, dtype=np.int64)
-                for each, size in zip(logged, sizes, strict=True)
-            ]
-        ),
+        offset=offset,
         event_name=pa.concat_arrays([_column(block, "event_name") for block in blocks]),
         identifier=pa.concat_arrays([_column(block, "identifier") for block in blocks]),
-        timestamp_ms=np.where(given, timestamp_ms, at_ms[record]),
+        timestamp_ms=np.where(given, timestamp_ms, absent_ms),
         timestamp_given=given,
         payload=pa.concat_arrays([_column(block, "payload") for block in blocks]),
+        first_receipt=first_receipt,
     )
+
+
+def _first_receipt(
+    logged: Sequence[LoggedBlock], offset: NDArray[np.int64], received_at_ms: NDArray[np.int64]
+) -> FirstReceipt | None:
+    """Of all events of these blocks; None when none is redriven."""
+    if all(each.first_receipt is None for each in logged):
+        return None
+    first = FirstReceipt(offset.copy(), received_at_ms.copy())
+    start = 0
+    for each in logged:
+        rows = slice(start, start + len(each.block))
+        if each.first_receipt is not None:
+            first.offset[rows] = each.first_receipt.offset
+            first.received_at_ms[rows] = each.first_receipt.received_at_ms
+        start = rows.stop
+    return first
 
 
 def _column(block: EventBlock, name: str) -> Any:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from streamgauge.domain.errors import BacklogFull, DurabilityLost, Overloaded, StreamgaugeError, Unavailable
-from streamgauge.domain.event_block import RequestColumns, block_of, encode
+from streamgauge.domain.event_block import IncomingRequest, encoded
 from streamgauge.engine.ports.event_log import EventLog
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 # A record stays small enough to be read, checked and judged in one piece.
 RECORD_EVENTS_MAX: Final = 50_000
 
-Waiting = tuple[RequestColumns, asyncio.Future[None]]
+Waiting = tuple[IncomingRequest, asyncio.Future[None]]
 
 
 class GroupCommit:
@@ -38,7 +38,7 @@ class GroupCommit:
         self._closed = False
         self._failing = False
 
-    def submit(self, request: RequestColumns) -> asyncio.Future[None]:
+    def submit(self, request: IncomingRequest) -> asyncio.Future[None]:
         """A future that is done when the request's events would survive a power cut.
 
         Raises BacklogFull at once when too much is waiting, Unavailable when the server is stopping: nothing is
@@ -85,9 +85,9 @@ class GroupCommit:
     async def _append(self, group: list[Waiting]) -> None:
         """Raises a StreamgaugeError whatever goes wrong; what is not one that passes is fatal."""
         try:
-            block = block_of([request for request, _ in group])
+            block = encoded([request for request, _ in group])
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, self._log.append, encode(block), block.tallies)
+            await loop.run_in_executor(self._thread, self._log.append, block.data, block.tallies)
         except (Overloaded, Unavailable):
             raise
         except Exception as error:  # nothing is hidden: it is logged, and the process ends

@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamgauge import native
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.event_block import (
     BLOCK_SCHEMA,
-    FORMAT_VERSION,
+    FIRST_FORMAT_VERSION,
     EventBlock,
     LoggedBlock,
     block_of,
@@ -28,10 +31,20 @@ from tests.support.world import START_MS, TENANT, Event, request
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 texts = st.text(max_size=10)
+# What is kept as 16 bytes, and what only looks like it.
+identifiers = st.one_of(
+    texts,
+    st.uuids().map(str),
+    st.uuids().map(lambda each: each.hex),
+    st.uuids().map(lambda each: str(each).upper()),
+    st.sampled_from(["-" * 36, "g" * 32, "0" * 32 + "\n", "٣" * 32, "0" * 35 + "é", "é" * 18, "é" * 16]),
+)
 events = st.builds(
     Event,
-    identifier=texts,
+    identifier=identifiers,
     event_name=texts,
     timestamp_ms=st.none() | st.integers(-(2**45), 2**45),
     payload=st.dictionaries(texts, texts, max_size=4),
@@ -50,6 +63,7 @@ def rows_of(block: EventBlock) -> list[dict[str, Any]]:
     return rows
 
 
+@settings(deadline=None)  # the first example waits for imports
 @given(requests)
 def test_a_block_survives_the_way_through_the_log(sent: list[tuple[Tenant, list[Event]]]) -> None:
     block = block_of([request(group, tenant) for tenant, group in sent])
@@ -64,6 +78,7 @@ def test_a_block_survives_the_way_through_the_log(sent: list[tuple[Tenant, list[
         assert row["payload"] == list(event.sent_payload.items())
 
 
+@settings(deadline=None)
 @given(requests)
 def test_events_are_counted_for_each_tenant_apart(sent: list[tuple[Tenant, list[Event]]]) -> None:
     expected: dict[Tenant, Tally] = {}
@@ -83,6 +98,7 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
 
 
+@settings(deadline=None)
 @given(requests, st.integers(0, 2**40))
 def test_records_that_follow_each_other_become_one_table_in_log_order(
     sent: list[tuple[Tenant, list[Event]]], first_offset: int
@@ -122,8 +138,65 @@ def _good() -> bytes:
     return encode(block_of([request([Event(f"e{number}") for number in range(50)])]))
 
 
+def _with(part: str, kind: str, values: Any, name: str | None = None) -> bytes:
+    """A block of three events, with one name, two keys and one identifier of 16 bytes, and with another part."""
+    block = block_of([request([Event("a"), Event("b"), Event(str(UUID(int=1)))])])
+    with pa.ipc.open_stream(encode(block)) as reader:
+        (batch,) = reader
+    data = np.array(values, kind).tobytes() if isinstance(values, list) else values
+    rows = batch.to_pylist()
+    changed = [{"part": name or part, "type": kind, "data": data} if row["part"] == part else row for row in rows]
+    assert changed != rows
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_pylist(changed, schema=batch.schema))
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+OTHER_PARTS: list[tuple[Any, ...]] = [
+    ("run_events", "|u1", [2]),
+    ("run_events", "|u1", [3, 1]),
+    ("run_events", "|i1", [-3]),
+    ("run_origin", "|u1", [1]),
+    ("run_origin", "|u1", []),
+    ("names", "", b""),
+    ("names", "", b"\xff" * 12),
+    ("names_size", "|u1", []),
+    ("names_size", "|u1", [3]),
+    ("names_size", "O", b"12345678"),
+    ("name", "|u1", [0, 0]),
+    ("name", "|u1", [0, 0, 1]),
+    ("name", "<u2", b"\0\0\0"),
+    ("name", "<f4", [0, 0, 0]),
+    ("name", "|u1", [0, 0, 0], "nobody"),
+    ("timestamp", "<u4", [1]),
+    ("timestamp", "<f8", [1, 2, 3]),
+    ("form", "<u2", [1, 1, 0xFFFE, 0]),
+    ("form", "<u2", [1, 2, 0xFFFF]),
+    ("form", "<u2", [1, 0xFFFF, 0xFFFF]),
+    ("form", "<u4", [1, 1, 2**32 - 1]),
+    ("ids", "", b"1"),
+    ("ids", "", None),
+    ("texts", "", b"abc"),
+    ("texts", "", b"\xffb"),
+    ("payload_size", "|u1", [2, 2, 3]),
+    ("payload_size", "|u1", [2, 4]),
+    ("keys_size", "|u1", [23]),
+    ("key", "|u1", [0, 1, 0, 1, 0, 2]),
+    ("key", "|u1", [0, 1, 0, 1, 0]),
+    ("value_size", "<u4", [2**32 - 1] * 6),
+    ("value_size", "<u4", [0] * 6),
+    ("values", "", b"\xff" * 18),
+]
+
+
+def test_a_part_of_another_width_is_the_same_part() -> None:
+    assert len(decode(_with("name", "<u4", [0, 0, 0]))) == 3
+
+
 ORIGINS = json.dumps([["acct_1", False, "key", None]])
-GOOD_METADATA = {"format": FORMAT_VERSION, "origins": ORIGINS}
+GOOD_METADATA = {"format": FIRST_FORMAT_VERSION, "origins": ORIGINS}
 
 
 @pytest.mark.parametrize(
@@ -137,9 +210,11 @@ GOOD_METADATA = {"format": FORMAT_VERSION, "origins": ORIGINS}
         pytest.param(lambda: _good()[: len(_good()) // 2], id="half"),
         pytest.param(lambda: _good()[8:], id="without its head"),
         pytest.param(lambda: _stream(BLOCK_SCHEMA, {}), id="no format"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "format": "2"}), id="a newer format"),
+        pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "format": "3"}), id="a newer format"),
+        pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "format": "2"}), id="columns of another format"),
+        *(pytest.param(partial(_with, *part), id=f"another {part[0]}") for part in OTHER_PARTS),
         pytest.param(lambda: _stream(BLOCK_SCHEMA, GOOD_METADATA, batches=0), id="no batch"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {"format": FORMAT_VERSION}), id="no origins"),
+        pytest.param(lambda: _stream(BLOCK_SCHEMA, {"format": FIRST_FORMAT_VERSION}), id="no origins"),
         pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "origins": "[["}), id="origins that are not JSON"),
         pytest.param(
             lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "origins": "[[1]]"}), id="origins of another form"
@@ -158,3 +233,41 @@ def test_an_event_of_an_origin_that_is_not_listed_is_refused() -> None:
     forged = block.events.set_column(0, BLOCK_SCHEMA.field("origin"), origin)
     with pytest.raises(ValueError):
         decode(encode(EventBlock(block.origins, forged)))
+
+
+def test_a_block_of_the_first_format_is_read_for_ever() -> None:
+    block = block_of([request([Event("a"), Event(str(UUID(int=1)), timestamp_ms=START_MS)])])
+    schema = BLOCK_SCHEMA.with_metadata({"format": "1", "origins": json.dumps([["acct_test", False, "key_1", None]])})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_batch(block.events.replace_schema_metadata(schema.metadata))
+    restored = decode(sink.getvalue().to_pybytes())
+    assert restored.events.equals(block.events)
+    assert restored.origins == (Principal(TENANT, "key_1", None),)
+
+
+def test_uuids_take_sixteen_bytes_each_and_words_are_kept_once() -> None:
+    sent = [Event(str(uuid4()), customer="", value="", timestamp_ms=START_MS) for _ in range(10_000)]
+    assert len(encode(block_of([request(sent)]))) < 10_000 * 17
+
+
+def test_times_that_lie_far_apart_are_kept_as_they_are() -> None:
+    times = [None, -(2**45), 2**45, START_MS]
+    block = block_of([request([Event("a", timestamp_ms=each) for each in times])])
+    assert [row["timestamp_ms"] for row in rows_of(decode(encode(block)))] == [ABSENT_MS, *times[1:]]
+
+
+def test_a_block_may_have_more_different_words_than_sixteen_bits_can_number() -> None:
+    sent = [Event("a", payload={f"{number}.{key}": "" for key in range(100)}) for number in range(700)]
+    block = block_of([request(sent)])
+    assert decode(encode(block)).events.equals(block.events)
+
+
+def test_the_ways_of_identifiers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    if native.compiled is None:
+        pytest.skip("there is only one way")
+    block = block_of([request([Event(each) for each in (str(uuid4()), uuid4().hex, "", "é", str(uuid4()), "a" * 100)])])
+    data = encode(block)
+    assert decode(data).events.equals(block.events)
+    monkeypatch.setattr(native, "compiled", None)
+    assert decode(data).events.equals(block.events)

@@ -1,16 +1,19 @@
 """POST /v2/billing/meter_event_stream: the hot path, as a bare ASGI callable."""
 
+import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from streamgauge.api.content_encoding import refuse_packed
 from streamgauge.api.credentials import ACCOUNT_HEADERS, refuse_other_accounts
 from streamgauge.api.errors import ErrorStyle, Rendered, render, render_unexpected, render_unrouted
 from streamgauge.api.request_id import echoed_headers, new_request_id
 from streamgauge.api.v2.json_body import refuse_other_types
-from streamgauge.api.v2.stream_body import columns_of
+from streamgauge.api.v2.stream_body import request_of
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import BodyTooLarge, InvalidRequest, StreamgaugeError, Unauthenticated
 from streamgauge.domain.meter_event import REQUEST_BYTES_MAX
@@ -25,7 +28,9 @@ PATH: Final = "/v2/billing/meter_event_stream"
 _ACCEPTED: Final = b"{}"
 _ACCEPTED_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"2")]
 # What a request is refused for if it says the wrong thing; most requests have the first of them alone.
-_JUDGED: Final = frozenset({b"content-type", b"idempotency-key", *(name.encode() for name in ACCOUNT_HEADERS)})
+_JUDGED: Final = frozenset(
+    {b"content-type", b"content-encoding", b"idempotency-key", *(name.encode() for name in ACCOUNT_HEADERS)}
+)
 
 
 class MeterEventStream:
@@ -55,6 +60,44 @@ class MeterEventStream:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def at_once(self, scope: Scope, body: bytearray, answer: Callable[[Rendered], None]) -> bool:
+        """The same for a whole body and a session that is known, without a task; `answer` is called later, once.
+
+        False: nothing was done, and the call above must. Raises nothing.
+        """
+        try:
+            authorization, length, judged = _headers(scope)
+            principal = self._known(authorization)
+        except StreamgaugeError:
+            return False
+        if principal is None or length > REQUEST_BYTES_MAX or len(body) > REQUEST_BYTES_MAX:
+            return False
+        request_id = new_request_id()
+        own = [(b"request-id", request_id.encode()), *echoed_headers(scope["headers"])]
+
+        def settled(future: asyncio.Future[None]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                answer((200, [*_ACCEPTED_HEADERS, *own], _ACCEPTED))
+            else:
+                refused(error)
+
+        def refused(error: BaseException) -> None:
+            if isinstance(error, StreamgaugeError):
+                status, headers, content = render(error, ErrorStyle.V2)
+            else:
+                logger.error("failed request_id=%s", request_id, exc_info=error)
+                status, headers, content = render_unexpected(ErrorStyle.V2)
+            answer((status, [*headers, *own], content))
+
+        try:
+            self._submit(principal, judged, body).add_done_callback(settled)
+        except Exception as error:  # noqa: BLE001 - nothing is hidden: `refused` logs what is not ours
+            refused(error)
+        return True
+
     async def _answer(self, scope: Scope, receive: Receive) -> Rendered:
         if scope["method"] != "POST":
             return render_unrouted(405, scope["method"], PATH, ErrorStyle.V2, allow="POST")
@@ -62,27 +105,45 @@ class MeterEventStream:
         if length > REQUEST_BYTES_MAX:
             raise _too_large()
         principal = await self._authenticate(authorization)
-        if judged:
-            refuse_other_accounts(judged, principal.tenant)
-            refuse_other_types(judged.get("content-type"))
-        body = await _read(receive)
-        self._backlog.check()
-        columns = columns_of(principal, body, judged.get("idempotency-key"))
-        if self._rate_limit is not None:
-            self._rate_limit.take(principal.tenant, len(columns))
-        await self._commit.submit(columns)
+        _refuse(principal, judged)
+        await self._submit(principal, judged, await _read(receive))
         return 200, _ACCEPTED_HEADERS, _ACCEPTED
 
+    def _submit(self, principal: Principal, judged: dict[str, str], body: bytes | bytearray) -> asyncio.Future[None]:
+        """Raises a StreamgaugeError, and then nothing will be stored."""
+        _refuse(principal, judged)
+        self._backlog.check()
+        request = request_of(principal, body, judged.get("idempotency-key"))
+        if self._rate_limit is not None:
+            self._rate_limit.take(principal.tenant, len(request))
+        return self._commit.submit(request)
+
     async def _authenticate(self, authorization: bytes | None) -> Principal:
-        scheme, _, token = (authorization or b"").strip().partition(b" ")
-        token = token.strip()
-        if scheme.lower() != b"bearer" or not token:
-            raise Unauthenticated(
-                "The stream needs the authentication_token of a meter event session (POST "
-                "/v2/billing/meter_event_session) in the header 'Authorization: Bearer <token>'."
-            )
+        token = _token(authorization)
         known = self._sessions.known(token)
         return known if known is not None else await run_in_threadpool(self._sessions.look_up, token)
+
+    def _known(self, authorization: bytes | None) -> Principal | None:
+        return self._sessions.known(_token(authorization))
+
+
+def _token(authorization: bytes | None) -> bytes:
+    scheme, _, token = (authorization or b"").strip().partition(b" ")
+    token = token.strip()
+    if scheme.lower() != b"bearer" or not token:
+        raise Unauthenticated(
+            "The stream needs the authentication_token of a meter event session (POST "
+            "/v2/billing/meter_event_session) in the header 'Authorization: Bearer <token>'."
+        )
+    return token
+
+
+def _refuse(principal: Principal, judged: dict[str, str]) -> None:
+    """Raises what the headers are to be refused for."""
+    if judged:
+        refuse_other_accounts(judged, principal.tenant)
+        refuse_packed(judged.get("content-encoding"))
+        refuse_other_types(judged.get("content-type"))
 
 
 def _headers(scope: Scope) -> tuple[bytes | None, int, dict[str, str]]:
