@@ -1,14 +1,11 @@
 """The contract of `Progress`, run on every adapter."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from streamgauge.adapters.memory.event_log import MemoryProgress
-from streamgauge.adapters.sqlite import progress as sqlite_progress
 from streamgauge.adapters.sqlite.progress import SqliteProgress
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
@@ -56,41 +53,3 @@ def test_applied_adds_up_for_each_tenant_apart(progress: Progress) -> None:
     progress.advance(Checkpoint(7, 1_000), {TENANT: Tally(5), LIVE: Tally(2)})
     progress.advance(Checkpoint(10, 2_000), {TENANT: Tally(3)})
     assert dict(progress.applied()) == {TENANT: Tally(8), LIVE: Tally(2)}
-
-
-def test_the_same_range_makes_the_same_token_and_another_range_another() -> None:
-    assert Intent(3, 5).token == Intent(3, 5).token
-    assert len({Intent(*each).token for each in ((1, 23), (12, 3), (1, 2), (0, 12), (0, 1))}) == 5
-
-
-def test_reopening_keeps_checkpoint_intent_and_counts(tmp_path: Path) -> None:
-    first = SqliteProgress(tmp_path / "progress.db")
-    first.advance(Checkpoint(7, 1_000), {TENANT: Tally(5), LIVE: Tally(2)})
-    first.intend(Intent(7, 9))
-    first.close()
-    second = SqliteProgress(tmp_path / "progress.db")
-    assert (second.checkpoint(), second.intent()) == (Checkpoint(7, 1_000), Intent(7, 9))
-    assert dict(second.applied()) == {TENANT: Tally(5), LIVE: Tally(2)}
-    second.close()
-
-
-def test_another_process_sees_the_checkpoint_at_once(tmp_path: Path) -> None:
-    engine, edge = SqliteProgress(tmp_path / "progress.db"), SqliteProgress(tmp_path / "progress.db")
-    engine.advance(Checkpoint(7, 1_000), {TENANT: Tally(7)})
-    assert edge.checkpoint() == Checkpoint(7, 1_000)
-    engine.close()
-    edge.close()
-
-
-def test_a_file_of_the_first_format_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "progress.db")) as old:
-        for statement in sqlite_progress._FIRST:
-            old.execute(statement)
-        old.execute("UPDATE checkpoint SET next_offset = 7, received_at_ms = 1000")
-        old.execute("INSERT INTO applied VALUES (?, ?, 7)", (TENANT.account_id, TENANT.livemode))
-        old.execute("PRAGMA user_version = 1")
-        old.commit()
-    progress = SqliteProgress(tmp_path / "progress.db")
-    progress.advance(Checkpoint(8, 2_000), {TENANT: Tally(0, 1)})
-    assert progress.applied() == {TENANT: Tally(7, 1)}
-    progress.close()

@@ -4,14 +4,13 @@ Totals are in `test_usage_store_totals.py`, cancellations in `test_usage_store_c
 `test_usage_store_counted.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import EventTimeWindow, Formula
@@ -58,29 +57,6 @@ def test_a_fresh_store_is_empty(store: UsageStore) -> None:
 # --- inserting
 
 
-def test_an_insert_repeated_under_its_token_is_stored_once(store: UsageStore) -> None:
-    first = settled([Settled(identifier="a", offset=0, value=5), Settled(identifier="b", offset=1, value=7)])
-    for _ in range(3):
-        store.insert(first, "0-2")
-    assert (totals(store, meter_of()), store.count_claimed(since_ms=0)) == ([(-24, Decimal(12))], 2)
-    assert store.count_events() == 2
-
-
-def test_an_insert_repeated_after_others_is_still_the_same_insert(store: UsageStore) -> None:
-    inserts = [(settled([Settled(identifier=f"e{at}", offset=at, value=10**at)]), f"{at}-{at + 1}") for at in range(8)]
-    for events, token in [*inserts, *inserts, *reversed(inserts)]:
-        store.insert(events, token)
-    assert totals(store, meter_of()) == [(-24, Decimal(11_111_111))]
-    assert len(store.events_of(TENANT, "e0", hash_of("e0"))) == 1
-
-
-def test_equal_events_under_another_token_are_another_insert(store: UsageStore) -> None:
-    events = settled([Settled(identifier="a", offset=0, value=5)])
-    store.insert(events, "0-1")
-    store.insert(events, "1-2")
-    assert totals(store, meter_of()) == [(-24, Decimal(10))]
-
-
 def test_one_insert_may_span_days_months_and_meters(store: UsageStore) -> None:
     events = [
         Settled(
@@ -94,8 +70,7 @@ def test_one_insert_may_span_days_months_and_meters(store: UsageStore) -> None:
         )
         for at in range(200)
     ]
-    for _ in range(2):
-        store.insert(settled(events), "0-200")
+    store.insert(settled(events), step=0)
     end_s = FIRST_DAY_S + 300 * DAY_S
     assert [value for _, value in totals(store, meter_of(meter_id="mtr_0"), end_s=end_s)] == [100]
     assert [value for _, value in totals(store, meter_of(Formula.SUM, HOUR, "mtr_1"), end_s=end_s)] == [100]
@@ -119,29 +94,6 @@ def test_one_insert_may_hold_both_modes_of_an_account_and_other_accounts(store: 
     assert world.fates("b", LIVE) == ["no_meter"]
 
 
-@pytest.mark.parametrize("view", ["sums_fold", "latests_fold"])
-def test_an_insert_that_a_crash_cut_before_a_rollup_is_completed_when_repeated(
-    new_clickhouse_store: Callable[[], ClickHouseStore], view: str
-) -> None:
-    """The crash is played by a view that is not there during the first attempt."""
-    store = new_clickhouse_store()
-    latest = meter_of(Formula.SUM, HOUR, "mtr_latest")
-    events = settled(
-        [
-            Settled(identifier="a", offset=0, value=5),
-            Settled(identifier="b", offset=1, value=7, meter=latest.id, keeps_latest=True),
-        ]
-    )
-    store._writer.command(f"DETACH TABLE {store._database}.{view}")
-    store.insert(events, "0-2")
-    assert totals(store, meter_of() if view == "sums_fold" else latest) == []
-    store._writer.command(f"ATTACH TABLE {store._database}.{view}")
-    for _ in range(2):
-        store.insert(events, "0-2")
-    assert (totals(store, meter_of()), totals(store, latest)) == ([(-24, Decimal(5))], [(-24, Decimal(7))])
-    assert store.count_claimed(since_ms=0) == 2
-
-
 # --- claims
 
 
@@ -150,7 +102,7 @@ def test_only_counted_events_claim_their_identifier(store: UsageStore) -> None:
         Settled(identifier=f"e{at}", offset=at, status=status)
         for at, status in enumerate((Fate.COUNTED, Fate.DUPLICATE, Fate.REJECTED))
     ]
-    store.insert(settled(events), "0-3")
+    store.insert(settled(events), step=0)
     found = store.claims(hashes(*(event.hash for event in events)), since_ms=0, below_offset=10)
     assert [claim.identifier for claim in found] == ["e0"]
     assert store.count_claimed(since_ms=0) == 1
@@ -180,7 +132,7 @@ def test_claims_are_those_since_a_moment_and_below_an_offset(
         Settled(identifier="new", offset=12, received_at_ms=START_MS + 1_000),
     ]
     for event in events:
-        store.insert(settled([event]), f"{event.offset}")
+        store.insert(settled([event]), step=event.offset)
     asked = hashes(*(event.hash for event in events), 12345)
     found = sorted(store.claims(asked, since_ms=since_ms, below_offset=below_offset), key=lambda c: c.received_at_ms)
     assert [claim.identifier for claim in found] == expected
@@ -195,7 +147,7 @@ def test_identifiers_that_share_a_hash_are_claimed_each_under_its_own_name(store
         Settled(identifier="a", offset=3, identifier_hash=2**63 + 1, tenant=OTHER),
         Settled(identifier="c", offset=4, identifier_hash=2**64 - 1),
     ]
-    store.insert(settled(events), "0-5")
+    store.insert(settled(events), step=0)
     found = store.claims(hashes(2**63 + 1), since_ms=0, below_offset=9)
     assert {(claim.tenant, claim.identifier) for claim in found} == {
         (TENANT, "a"),
@@ -211,14 +163,14 @@ def test_identifiers_that_share_a_hash_are_claimed_each_under_its_own_name(store
 def test_one_identifier_may_have_several_claims(store: UsageStore) -> None:
     for at in range(2):
         event = Settled(identifier="a", offset=at, received_at_ms=START_MS + at * 40 * DAY_MS)
-        store.insert(settled([event]), f"{at}")
+        store.insert(settled([event]), step=at)
     found = store.claims(hashes(hash_of("a")), since_ms=0, below_offset=9)
     assert sorted(claim.received_at_ms for claim in found) == [START_MS, START_MS + 40 * DAY_MS]
 
 
 def test_more_hashes_than_fit_into_one_query_are_all_looked_up(store: UsageStore) -> None:
     events = [Settled(identifier=f"e{at}", offset=at, identifier_hash=at * 7 + 2**62) for at in range(25_000)]
-    store.insert(settled(events), "0-25000")
+    store.insert(settled(events), step=0)
     found = store.claims(hashes(*(event.hash for event in events)), since_ms=0, below_offset=30_000)
     assert {claim.identifier for claim in found} == {event.identifier for event in events}
 
@@ -229,17 +181,19 @@ def test_claimed_hashes_are_all_that_the_filter_needs_oldest_first(store: UsageS
         for at in range(72)
     ]
     events.append(Settled(identifier="no", offset=99, received_at_ms=START_MS, status=Fate.REJECTED))
-    store.insert(settled(events), "0-73")
+    store.insert(settled(events), step=0)
     since_ms = START_MS + 10 * HOUR_MS
     chunks = list(store.claimed_hashes(since_ms=since_ms))
-    assert sorted(number for chunk, _ in chunks for number in chunk.tolist()) == sorted(e.hash for e in events[10:72])
+    found = [number for chunk, _ in chunks for number in chunk.tolist()]
+    # More of the same day may come along: the filter then sends more to the exact look-up.
+    assert {e.hash for e in events[10:72]} <= set(found) <= {e.hash for e in events[:72]}
+    assert len(found) == len(set(found)) == store.count_claimed(since_ms=since_ms)
     assert all(chunk.dtype == np.uint64 for chunk, _ in chunks)
     assert [last_ms for _, last_ms in chunks] == sorted(last_ms for _, last_ms in chunks)
     # A chunk's time is that of its latest claim, or a later one: forgetting by it never forgets too early.
     received_ms = {event.hash: event.received_at_ms for event in events}
     for chunk, last_ms in chunks:
         assert max(received_ms[number] for number in chunk.tolist()) <= last_ms <= START_MS + 71 * HOUR_MS
-    assert store.count_claimed(since_ms=since_ms) == 62
 
 
 # --- what was stored is what was sent
@@ -271,7 +225,7 @@ def test_sums_are_exact_however_many_digits_they_have(
         )
         for at, value in enumerate(values)
     ]
-    store.insert(settled(events), "0")
+    store.insert(settled(events), step=0)
     ((_, total),) = totals(store, meter)
     assert Fraction(total) == sum(map(Fraction, values))
 
@@ -290,7 +244,7 @@ def test_every_text_survives_the_way_through_the_store(store: UsageStore) -> Non
         )
         for at, text in enumerate(STRANGE_TEXTS)
     ]
-    store.insert(settled(events), "'; --")
+    store.insert(settled(events), step=0)
     for at, event in enumerate(events):
         (stored,) = store.events_of(event.tenant, event.identifier, event.hash)
         assert (stored.identifier, stored.event_name, stored.customer) == (event.identifier,) * 3
@@ -314,8 +268,8 @@ def test_an_event_is_read_back_with_everything_that_was_settled_in_log_order(sto
     second = Settled(
         identifier="a", offset=1, status=Fate.REJECTED, code="no_meter", meter="", customer="", timestamp_given=False
     )
-    store.insert(settled([first, second]), "1")
-    store.insert(settled([Settled(identifier="a", offset=2, status=Fate.DUPLICATE)]), "2")
+    store.insert(settled([first, second]), step=1)
+    store.insert(settled([Settled(identifier="a", offset=2, status=Fate.DUPLICATE)]), step=2)
     stored = store.events_of(TENANT, "a", hash_of("a"))
     assert [event.log_offset for event in stored] == [1, 2, 3]
     assert [(event.status, event.code, event.timestamp_given) for event in stored] == [
@@ -333,12 +287,12 @@ def test_the_timestamp_of_a_rejected_event_is_kept_however_far_away_it_lies(
     store: UsageStore, timestamp_ms: int
 ) -> None:
     event = Settled(identifier="a", offset=0, status=Fate.REJECTED, code="no_meter", timestamp_ms=timestamp_ms)
-    store.insert(settled([event]), "0")
+    store.insert(settled([event]), step=0)
     (stored,) = store.events_of(TENANT, "a", event.hash)
     assert stored.timestamp_ms == timestamp_ms
 
 
 def test_an_identifier_of_another_account_or_mode_is_not_found(store: UsageStore) -> None:
-    store.insert(settled([Settled(identifier="a", offset=0)]), "0")
+    store.insert(settled([Settled(identifier="a", offset=0)]), step=0)
     for tenant in (LIVE, OTHER):
         assert list(store.events_of(tenant, "a", hash_of("a"))) == []

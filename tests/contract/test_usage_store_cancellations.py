@@ -117,7 +117,7 @@ def test_the_events_that_share_a_minute_with_a_cancelled_one_still_count(
         mine = replace(meter, id=f"mtr_{at}")
         mine_events = [replace(e, identifier=f"{at}-{e.identifier}", meter=mine.id) for e in events]
         for store in (MemoryUsageStore(), clickhouse):
-            store.insert(settled(mine_events), f"{at}")
+            store.insert(settled(mine_events), step=at)
             cancel(store, mine_events[at], offset=1_000 + at)
             assert totals(store, mine) == [(-24, Decimal(expected))]
 
@@ -128,11 +128,11 @@ def test_a_window_without_any_event_left_is_left_out_until_a_late_one_arrives(
 ) -> None:
     meter = meter_of(formula, window)
     events = in_one_minute(16, 32, keeps_latest=meter.keeps_latest)
-    store.insert(settled(events), "0-2")
+    store.insert(settled(events), step=0)
     cancel(store, *events)  # two of one minute in one call
     assert [totals(store, meter, grouping) for grouping in (None, HOUR, DAY)] == [[], [], []]
     late = Settled(identifier="late", offset=2_000, value=1, timestamp_ms=FIRST_DAY_MS, keeps_latest=meter.keeps_latest)
-    store.insert(settled([late]), "2000-2001")
+    store.insert(settled([late]), step=2000)
     for grouping, hour in ((None, -24), (HOUR, 0), (DAY, 0)):
         assert totals(store, meter, grouping) == [(hour, Decimal(1))]
 
@@ -151,17 +151,17 @@ def test_a_late_event_counts_in_the_minute_of_a_cancellation(
 ) -> None:
     meter = meter_of(formula, window)
     events = in_one_minute(1, 2, 4, keeps_latest=meter.keeps_latest)
-    store.insert(settled(events), "0-3")
+    store.insert(settled(events), step=0)
     cancel(store, events[1])
     late = replace(events[1], identifier="late", offset=2_000, value=8)
-    store.insert(settled([late]), "2000-2001")
+    store.insert(settled([late]), step=2000)
     assert totals(store, meter) == [(-24, Decimal(expected))]
 
 
 def test_minutes_are_taken_back_one_by_one_down_to_none(store: UsageStore) -> None:
     meter = meter_of(Formula.LAST)
     events = in_one_minute(1, 2, 4, 8, keeps_latest=True)
-    store.insert(settled(events), "0-4")
+    store.insert(settled(events), step=0)
     left = []
     for event in reversed(events):
         left.append([value for _, value in totals(store, meter)])
@@ -226,7 +226,7 @@ def test_what_is_left_is_exact_however_many_digits_the_cancelled_value_had(
         )
         for at, value in enumerate(values)
     ]
-    store.insert(settled(events), "0-5")
+    store.insert(settled(events), step=0)
     cancel(store, events[1], events[3])
     ((_, total),) = totals(store, meter)
     assert total == Decimal("0.200000000000001")
@@ -241,7 +241,7 @@ def test_a_cancellation_is_of_one_meter_customer_account_and_mode(store: UsageSt
         replace(one, offset=3, value=1_000, tenant=LIVE),
         replace(one, offset=4, value=10_000, tenant=OTHER),
     ]
-    store.insert(settled([one, *others]), "0-5")
+    store.insert(settled([one, *others]), step=0)
     cancel(store, one)
     formula = Formula.LAST if keeps_latest else Formula.SUM
     assert totals(store, meter_of(formula)) == []
@@ -254,64 +254,11 @@ def test_a_cancellation_is_of_one_meter_customer_account_and_mode(store: UsageSt
     assert Fate.CANCELLED not in statuses[LIVE] + statuses[OTHER]
 
 
-# --- the same call again
-
-
-@pytest.mark.parametrize(("formula", "window"), [(Formula.SUM, None), (Formula.COUNT, None), (Formula.LAST, None)])
-def test_a_cancellation_repeated_under_its_token_is_made_once(
-    store: UsageStore, formula: Formula, window: EventTimeWindow | None
-) -> None:
-    meter = meter_of(formula, window)
-    events = in_one_minute(1, 1, 1, keeps_latest=meter.keeps_latest)
-    store.insert(settled(events), "0-3")
-    for _ in range(3):
-        cancel(store, events[1], offset=1_000)
-    expected = totals(store, meter)
-    cancel(store, events[2], offset=1_001)
-    cancel(store, events[1], offset=1_000)
-    assert expected == [(-24, Decimal(1 if formula is Formula.LAST else 2))]
-    assert totals(store, meter) == [(-24, Decimal(1))]
-
-
-@pytest.mark.parametrize("formula", [Formula.SUM, Formula.LAST])
-def test_an_insert_and_a_cancellation_may_share_a_token(store: UsageStore, formula: Formula) -> None:
-    """They do when one step of applying holds both."""
-    meter = meter_of(formula)
-    first = in_one_minute(1, 2, keeps_latest=meter.keeps_latest)
-    store.insert(settled(first), "0-2")
-    for _ in range(2):
-        store.insert(settled([replace(first[0], identifier="c", offset=2, value=4)]), "2-4")
-        store.cancel([cancellation_of(first[1], offset=3)], "2-4")
-    assert totals(store, meter) == [(-24, Decimal(5 if formula is Formula.SUM else 4))]
-
-
 def test_no_cancellations_are_nothing_to_do(store: UsageStore) -> None:
-    store.cancel([], "0-1")
+    store.cancel([], step=0)
     event = Settled(identifier="a", offset=0)
-    store.insert(settled([event]), "0-1")
+    store.insert(settled([event]), step=0)
     assert totals(store, meter_of()) == [(-24, Decimal(1))]
-
-
-@pytest.mark.parametrize("view", ["sums_cancel_fold", "latests_cancelled_fold", "latest_events_fold"])
-def test_a_cancellation_that_a_crash_cut_before_a_rollup_is_completed_when_repeated(
-    new_clickhouse_store: Callable[[], ClickHouseStore], view: str
-) -> None:
-    """The crash is played by a view that is not there during the first attempt."""
-    store = new_clickhouse_store()
-    plain, latest = meter_of(), meter_of(Formula.LAST, meter_id="mtr_latest")
-    events = in_one_minute(1, 2, keeps_latest=False)
-    events += [
-        replace(e, identifier=f"l{at}", offset=2 + at, meter=latest.id, keeps_latest=True)
-        for at, e in enumerate(events)
-    ]
-    store._writer.command(f"DETACH TABLE {store._database}.{view}")
-    store.insert(settled(events), "0-4")
-    cancel(store, events[1], events[3])
-    store._writer.command(f"ATTACH TABLE {store._database}.{view}")
-    for _ in range(2):
-        store.insert(settled(events), "0-4")
-        cancel(store, events[1], events[3])
-    assert (totals(store, plain), totals(store, latest)) == ([(-24, Decimal(1))], [(-24, Decimal(1))])
 
 
 # --- law
@@ -352,13 +299,13 @@ def test_totals_after_cancelling_are_those_of_a_store_that_never_had_the_events(
         gone = [event for event, (*_, cancelled) in zip(made, events, strict=True) if cancelled]
         never = MemoryUsageStore()
         if left := [event for event in made if event not in gone]:
-            never.insert(settled(left), "all")
+            never.insert(settled(left), step=0)
         for store in (memory, clickhouse):
             for start in range(0, len(made), at_a_time):
                 step = made[start : start + at_a_time]
-                token = f"{step[0].offset}"
-                store.insert(settled(step), token)
-                store.cancel([cancellation_of(e, offset=e.offset + 1) for e in step if e in gone], token)
+                store.insert(settled(step), step=step[0].offset)
+                taken = [cancellation_of(e, offset=e.offset + 1) for e in step if e in gone]
+                store.cancel(taken, step=step[0].offset)
             for grouping in (None, HOUR, DAY):
                 assert totals(store, meter, grouping) == totals(never, meter, grouping)
 

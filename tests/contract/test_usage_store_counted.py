@@ -27,10 +27,11 @@ def test_a_cancelled_event_is_read_back_as_such_with_all_that_it_had(store: Usag
         Settled(identifier="a", offset=1, status=Fate.DUPLICATE, value=0),
         Settled(identifier="b", offset=2, keeps_latest=keeps_latest),
     ]
-    store.insert(settled(events), "0-3")
+    store.insert(settled(events), step=0)
     (before, repeat) = store.events_of(TENANT, "a", events[0].hash)
     cancel(store, events[0])
-    assert store.events_of(TENANT, "a", events[0].hash) == [replace(before, status=Fate.CANCELLED), repeat]
+    cancelled = replace(before, status=Fate.CANCELLED, cancelled_at_ms=START_MS)
+    assert store.events_of(TENANT, "a", events[0].hash) == [cancelled, repeat]
     assert [event.status for event in store.events_of(TENANT, "b", events[2].hash)] == [Fate.COUNTED]
 
 
@@ -38,7 +39,7 @@ def test_of_two_events_that_counted_under_one_identifier_only_the_one_named_is_c
     """The second was received after the deduplication window of the first."""
     events = [Settled(identifier="a", offset=at, received_at_ms=START_MS + at * 40 * DAY_MS) for at in range(2)]
     for event in events:
-        store.insert(settled([event]), f"{event.offset}")
+        store.insert(settled([event]), step=event.offset)
     cancel(store, events[0])
     stored = store.events_of(TENANT, "a", events[0].hash)
     assert [event.status for event in stored] == [Fate.CANCELLED, Fate.COUNTED]
@@ -48,7 +49,7 @@ def test_of_two_events_that_counted_under_one_identifier_only_the_one_named_is_c
 
 def test_a_cancelled_event_keeps_its_claim(store: UsageStore) -> None:
     events = [Settled(identifier=f"e{at}", offset=at, keeps_latest=at % 2 == 0) for at in range(4)]
-    store.insert(settled(events), "0-4")
+    store.insert(settled(events), step=0)
     asked = hashes(*(event.hash for event in events))
 
     def claimed() -> object:
@@ -91,9 +92,9 @@ def test_counted_tells_all_that_a_cancellation_must_know(store: UsageStore) -> N
         offset=7,
         cancelled_at_ms=None,
     )
-    store.insert(settled([event]), "0")
+    store.insert(settled([event]), step=0)
     assert list(store.counted(hashes(event.hash), since_ms=0, below_offset=8)) == [told]
-    store.cancel([cancellation_of(event, offset=20, cancelled_at_ms=START_MS + 1_234)], "20-21")
+    store.cancel([cancellation_of(event, offset=20, cancelled_at_ms=START_MS + 1_234)], step=20)
     again = list(store.counted(hashes(event.hash), since_ms=0, below_offset=21))
     assert again == [replace(told, cancelled_at_ms=START_MS + 1_234)]
 
@@ -101,7 +102,7 @@ def test_counted_tells_all_that_a_cancellation_must_know(store: UsageStore) -> N
 def test_counted_sees_a_cancellation_only_below_the_offset(store: UsageStore) -> None:
     """A step that is redone finds what it found the first time."""
     events = [Settled(identifier=f"e{at}", offset=at, keeps_latest=at % 2 == 0) for at in range(2)]
-    store.insert(settled(events), "0-2")
+    store.insert(settled(events), step=0)
     cancel(store, *events, offset=10)
     asked = hashes(*(event.hash for event in events))
 
@@ -122,7 +123,7 @@ def test_counted_finds_only_counted_events_received_since_a_moment(store: UsageS
         Settled(identifier="repeat", offset=2, status=Fate.DUPLICATE),
         Settled(identifier="refused", offset=3, status=Fate.REJECTED, code="no_meter"),
     ]
-    store.insert(settled(events), "0-4")
+    store.insert(settled(events), step=0)
     asked = hashes(*(event.hash for event in events), 12345)
     assert [e.identifier for e in store.counted(asked, since_ms=START_MS, below_offset=NEVER)] == ["new"]
     assert {e.identifier for e in store.counted(asked, since_ms=-5, below_offset=NEVER)} == {"old", "new"}
@@ -132,7 +133,7 @@ def test_counted_finds_only_counted_events_received_since_a_moment(store: UsageS
 def test_a_cancellation_is_not_taken_for_that_of_another_identifier_with_the_same_hash(store: UsageStore) -> None:
     one = Settled(identifier="a", offset=0, identifier_hash=2**64 - 1)
     others = [replace(one, identifier="b", offset=1), replace(one, offset=2, tenant=LIVE)]
-    store.insert(settled([one, *others]), "0-3")
+    store.insert(settled([one, *others]), step=0)
     cancel(store, one)
     found = store.counted(hashes(2**64 - 1), since_ms=0, below_offset=NEVER)
     assert {event.offset: event.cancelled_at_ms for event in found} == {0: START_MS, 1: None, 2: None}
@@ -141,7 +142,7 @@ def test_a_cancellation_is_not_taken_for_that_of_another_identifier_with_the_sam
 
 def test_more_hashes_than_fit_into_one_query_are_all_looked_up_with_their_cancellations(store: UsageStore) -> None:
     events = [Settled(identifier=f"e{at}", offset=at, identifier_hash=2**64 - 1 - at * 7) for at in range(25_000)]
-    store.insert(settled(events), "0-25000")
+    store.insert(settled(events), step=0)
     cancel(store, *events[::2], offset=30_000)
     found = store.counted(hashes(*(event.hash for event in events)), since_ms=0, below_offset=NEVER)
     assert {event.offset for event in found if event.cancelled_at_ms is None} == set(range(1, 25_000, 2))
@@ -151,7 +152,7 @@ def test_more_hashes_than_fit_into_one_query_are_all_looked_up_with_their_cancel
 
 def test_counted_may_be_asked_from_many_threads_while_others_read_and_one_writes(store: UsageStore) -> None:
     event = Settled(identifier="a", offset=0, keeps_latest=True)
-    store.insert(settled([event]), "0-1")
+    store.insert(settled([event]), step=0)
     meter = meter_of(Formula.LAST)
 
     def read(_: int) -> tuple[int, object]:
@@ -162,6 +163,6 @@ def test_counted_may_be_asked_from_many_threads_while_others_read_and_one_writes
         answers = threads.map(read, range(24))
         for at in range(1, 5):
             later = replace(event, identifier=f"e{at}", offset=at, timestamp_ms=START_MS + at * HOUR_MS)
-            store.insert(settled([later]), f"{at}-{at + 1}")
+            store.insert(settled([later]), step=at)
             cancel(store, later, offset=1_000 + at)
         assert list(answers) == [(0, [(-24, Decimal(1))])] * 24

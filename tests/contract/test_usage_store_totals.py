@@ -133,7 +133,7 @@ def test_totals_belong_to_one_meter_customer_account_and_mode(store: UsageStore)
         Settled(identifier="f", offset=5, value=100_000, status=Fate.DUPLICATE),
         Settled(identifier="g", offset=6, value=1_000_000, status=Fate.REJECTED, code="no_meter"),
     ]
-    store.insert(settled([base, *others]), "0-7")
+    store.insert(settled([base, *others]), step=0)
     assert totals(store, meter_of()) == [(-24, Decimal(1))]
     assert totals(store, meter_of(meter_id="mtr_2")) == [(-24, Decimal(10))]
     assert totals(store, meter_of(), customer="cus_2") == [(-24, Decimal(100))]

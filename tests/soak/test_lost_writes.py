@@ -25,11 +25,7 @@ def test_power_cuts_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("STREAMGAUGE_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}")  # noqa: T201  # `make soak` shows it as it is printed
     end = time.monotonic() + SECONDS
-    # Of the store all survives, as after SIGKILL: tests/faults/test_lost_writes.py says why.
-    powered = PoweredServer(
-        tmp_path, build_shim(tmp_path), spared=lambda path: path.startswith("/data/store"), **SETTINGS
-    )
-    rounds = Rounds(powered, seed)
+    rounds = Rounds(PoweredServer(tmp_path, build_shim(tmp_path), **SETTINGS), seed)
     while time.monotonic() < end:
         rounds.run()
     rounds.end()

@@ -35,6 +35,8 @@ class Settled:
     code: str = ""
     keeps_latest: bool = False
     payload: dict[str, str] = field(default_factory=dict)
+    key_id: str = "key_1"
+    session_id: str = "mes_1"
     identifier_hash: int | None = None
 
     @property
@@ -50,13 +52,12 @@ def hash_of(identifier: str, tenant: Tenant = TENANT) -> int:
 
 
 def settled(events: Sequence[Settled]) -> SettledEvents:
-    """As the applier would hand them over: ordered by hash."""
-    in_order = sorted(events, key=lambda event: event.hash)
+    """As the applier would hand them over: in log order."""
+    in_order = sorted(events, key=lambda event: event.offset)
     payloads = pa.array([list(event.payload.items()) for event in in_order], PAYLOAD_TYPE)
     columns = {
         "account": [event.tenant.account_id for event in in_order],
         "livemode": [event.tenant.livemode for event in in_order],
-        "identifier_hash": [event.hash for event in in_order],
         "identifier": [event.identifier for event in in_order],
         "event_name": [event.event_name for event in in_order],
         "meter": [event.meter for event in in_order],
@@ -70,13 +71,17 @@ def settled(events: Sequence[Settled]) -> SettledEvents:
         "status": [str(event.status) for event in in_order],
         "code": [event.code for event in in_order],
         "keeps_latest": [event.keeps_latest for event in in_order],
-        "payload": json_objects(payloads),
+        "payload_form": ["" for _ in in_order],
+        "payload_text": json_objects(payloads),
+        "key_id": [event.key_id for event in in_order],
+        "session_id": [event.session_id for event in in_order],
     }
-    claimed = [event.hash for event in in_order if event.status is Fate.COUNTED]
+    hashes = np.array([event.hash for event in in_order], np.uint64)
     return SettledEvents(
         table=pa.Table.from_arrays(
             [pa.array(columns[each.name], each.type) for each in SETTLED_SCHEMA], schema=SETTLED_SCHEMA
         ),
-        claimed_hashes=np.array(claimed, np.uint64),
-        last_received_at_ms=max(event.received_at_ms for event in in_order),
+        hashes=hashes,
+        by_hash=np.argsort(hashes, kind="stable"),
+        is_counted=np.array([event.status is Fate.COUNTED for event in in_order]),
     )

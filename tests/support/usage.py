@@ -105,7 +105,7 @@ def usage(meter: Meter) -> list[Settled]:
 def insert_usage(store: UsageStore, meter: Meter, *, at_a_time: int = 3) -> None:
     events = usage(meter)
     for start in range(0, len(events), at_a_time):
-        store.insert(settled(events[start : start + at_a_time]), f"{meter.id}-{start}")
+        store.insert(settled(events[start : start + at_a_time]), step=start)
 
 
 def cancellation_of(event: Settled, *, offset: int, cancelled_at_ms: int = START_MS) -> Cancellation:
@@ -125,6 +125,6 @@ def cancellation_of(event: Settled, *, offset: int, cancelled_at_ms: int = START
 
 
 def cancel(store: UsageStore, *events: Settled, offset: int = 1_000) -> None:
-    """All of them in one call, whose token is made of the offset."""
+    """All of them in one call, as a step of their own that begins at the offset."""
     cancellations = [cancellation_of(event, offset=offset + at) for at, event in enumerate(events)]
-    store.cancel(cancellations, f"{offset}-{offset + len(events)}")
+    store.cancel(cancellations, step=offset)

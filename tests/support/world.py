@@ -12,6 +12,7 @@ from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.cancellation import CancelBlock, CancelRequest, encode_cancels
+from streamgauge.domain.counting_rules import CountingRules
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.event_block import RequestColumns, block_of, encode
@@ -22,6 +23,7 @@ from streamgauge.domain.span import Span
 from streamgauge.domain.summary import Range
 from streamgauge.engine.apply import Applier
 from streamgauge.engine.catalogue import CatalogueKeeper
+from streamgauge.engine.counting_rules import take_up
 from streamgauge.engine.deduplication import Deduplication
 from streamgauge.engine.judging import Judging
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
@@ -97,10 +99,10 @@ class World:
 
     def restart(self) -> None:
         """Forget everything that is not stored, and rebuild it."""
-        self.catalogue = CatalogueKeeper(
-            self.control, self.log, self.clock, accept_unknown_customers=self.accept_unknown_customers
-        )
-        self.deduplication = Deduplication(self.store, self.window_ms)
+        wanted = CountingRules(accept_unknown_customers=self.accept_unknown_customers, dedup_window_ms=self.window_ms)
+        self.rules = take_up(wanted, self.control, self.log, self.clock)
+        self.catalogue = CatalogueKeeper(self.control, self.log, self.clock, self.rules)
+        self.deduplication = Deduplication(self.store, self.rules)
         self.deduplication.rebuild(self.progress.checkpoint().received_at_ms)
         self.judging = Judging(self.catalogue, self.deduplication, self.log.partition)
         self.unapplied = Unapplied(self.log, self.progress, self.judging)

@@ -1,5 +1,6 @@
 """Values of meter events: exact decimals, from strings, for whole columns."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,26 +15,59 @@ VALUE_TYPE: Final = pa.decimal128(38, VALUE_DIGITS_MAX)  # 15 digits, wherever t
 
 _DECIMAL: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 _DIGITS_THAT_COUNT: Final = (r"^-?0*([0-9]*)\.?([0-9]*)$", r"\1\2")
+_NOBODY: Final = pa.scalar(None, pa.string())
 
 
-def parse_values(texts: pa.StringArray) -> tuple[pa.Decimal128Array, NDArray[np.uint8]]:
-    """(values, codes) of a column of decimal strings; null text is `meter_event_value_not_found`.
+@dataclass(frozen=True, slots=True)
+class ParsedValues:
+    """One entry per text. Where `code` is not NO_REJECTION the value is null. `is_canonical`: the value's own text is
+    the one that was sent."""
+
+    value: pa.Decimal128Array
+    code: NDArray[np.uint8]
+    is_canonical: NDArray[np.bool_]
+
+
+def parse_values(texts: pa.StringArray) -> ParsedValues:
+    """Read a column of decimal strings; null text is `meter_event_value_not_found`.
 
     A value is digits with an optional sign and point, no exponent, no blank, and at most 15 digits: leading zeros
-    do not count, decimals do. Where the code is not NO_REJECTION the value is null.
+    do not count, decimals do.
     """
     # Usage repeats its values (1, 25, ...), so each distinct text is looked at once.
     encoded = texts.dictionary_encode()
     distinct = encoded.dictionary
     decimal = pc.match_substring_regex(distinct, _DECIMAL)
-    digits = pc.utf8_length(pc.replace_substring_regex(distinct, *_DIGITS_THAT_COUNT))
-    short = pc.less_equal(digits, VALUE_DIGITS_MAX)
-    good = pc.and_(decimal, short)
-    values = pc.cast(pc.if_else(good, distinct, pa.scalar(None, pa.string())), VALUE_TYPE)
-    codes = np.full(len(distinct), CODE_NUMBER[RejectionCode.INVALID_VALUE], np.uint8)
-    codes[decimal.to_numpy(zero_copy_only=False)] = CODE_NUMBER[RejectionCode.VALUE_TOO_MANY_DIGITS]
-    codes[good.to_numpy(zero_copy_only=False)] = NO_REJECTION
+    # What is no longer than that many digits cannot have more, whatever they are; the rest is looked at more closely.
+    good = pc.and_(decimal, pc.less_equal(pc.binary_length(distinct), VALUE_DIGITS_MAX))
+    codes = np.full(len(distinct), NO_REJECTION, np.uint8)
+    others = np.flatnonzero(~_bools(good))
+    if len(others):
+        codes[others] = _codes(distinct.take(pa.array(others)))
+        good = pa.array(codes == NO_REJECTION)
+    values = pc.cast(pc.if_else(good, distinct, _NOBODY), VALUE_TYPE)
+    canonical = _bools(pc.and_(good, _is_canonical(distinct)))
     # One entry more, for null texts.
     codes = np.append(codes, np.uint8(CODE_NUMBER[RejectionCode.VALUE_NOT_FOUND]))
     at = encoded.indices.fill_null(len(distinct)).to_numpy()
-    return values.take(encoded.indices), codes[at]
+    return ParsedValues(values.take(encoded.indices), codes[at], np.append(canonical, False)[at])
+
+
+def _codes(texts: pa.StringArray) -> NDArray[np.uint8]:
+    decimal = pc.match_substring_regex(texts, _DECIMAL)
+    digits = pc.utf8_length(pc.replace_substring_regex(texts, *_DIGITS_THAT_COUNT))
+    codes = np.full(len(texts), CODE_NUMBER[RejectionCode.INVALID_VALUE], np.uint8)
+    codes[_bools(decimal)] = CODE_NUMBER[RejectionCode.VALUE_TOO_MANY_DIGITS]
+    codes[_bools(pc.and_(decimal, pc.less_equal(digits, VALUE_DIGITS_MAX)))] = NO_REJECTION
+    return codes
+
+
+def _is_canonical(decimals: pa.StringArray) -> pa.BooleanArray:
+    """Of decimals: no zero that could be left out, before or behind, and no sign of zero."""
+    behind = pc.and_(pc.ends_with(decimals, "0"), pc.match_substring(decimals, "."))
+    before = pc.and_not(pc.starts_with(decimals, "0"), pc.or_(pc.starts_with(decimals, "0."), pc.equal(decimals, "0")))
+    return pc.invert(pc.or_(pc.or_(behind, before), pc.starts_with(decimals, "-0")))
+
+
+def _bools(column: pa.BooleanArray) -> NDArray[np.bool_]:
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)

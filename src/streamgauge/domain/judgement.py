@@ -16,6 +16,7 @@ from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
 from streamgauge.domain.meter import Formula, Meter, resolve
 from streamgauge.domain.meter_event import TIMESTAMP_FUTURE_MAX_MS, TIMESTAMP_PAST_MAX_MS
+from streamgauge.domain.payload_text import needs_escapes, payload_forms
 
 NO_METER = -1
 
@@ -25,7 +26,8 @@ class Judgement:
     """One entry per event. `code` is a number of `fate.REJECTION_CODES`; 0: it counts, if it is no duplicate.
 
     `meter` indexes `meters` (NO_METER: none). `customer` and `value` are null where they could not be read;
-    an event of a `count` meter has the value 1.
+    an event of a `count` meter has the value 1. `form` indexes `forms`: how the payload is told by customer and value
+    alone (`payload_text.py`); 0 where it cannot be.
     """
 
     meters: tuple[Meter, ...]
@@ -33,16 +35,24 @@ class Judgement:
     customer: pa.StringArray
     value: pa.Decimal128Array
     code: NDArray[np.uint8]
+    forms: tuple[str, ...]
+    form: NDArray[np.int32]
 
 
 def judge(events: ReceivedEvents, catalogue: Catalogue) -> Judgement:
-    """A pure function of the events and of the catalogue as it stood when each of them was received."""
+    """A pure function of the events and of the catalogue as it stood when each of them was received.
+
+    One that is redriven finds the catalogue as it stands then, and its timestamp is compared with its first receipt.
+    """
     meters, meter, code = _resolve_meters(events, catalogue)
     _judge_timestamps(events, code)
-    customer = _payload_values(events, meter, [each.customer_key for each in meters])
+    customer_at = _payload_entries(events, meter, [each.customer_key for each in meters])
+    value_at = _payload_entries(events, meter, [each.value_key for each in meters])
+    customer = _at(events.payload.items, customer_at)
     _judge_customers(events, catalogue, customer, code)
-    value = _judge_values(events, meters, meter, code)
-    return Judgement(meters, meter, customer, value, code)
+    value, is_canonical = _judge_values(_at(events.payload.items, value_at), meters, meter, code)
+    forms, form = _payload_forms(events, meters, meter, customer_at, value_at, customer, is_canonical)
+    return Judgement(meters, meter, customer, value, code, forms, form)
 
 
 def _resolve_meters(
@@ -75,7 +85,7 @@ def _resolve_meters(
 
 
 def _judge_timestamps(events: ReceivedEvents, code: NDArray[np.uint8]) -> None:
-    age_ms = events.received_at_ms - events.timestamp_ms
+    age_ms = events.first_received_at_ms - events.timestamp_ms
     _reject(code, age_ms > TIMESTAMP_PAST_MAX_MS, RejectionCode.TIMESTAMP_TOO_FAR_IN_PAST)
     _reject(code, age_ms < -TIMESTAMP_FUTURE_MAX_MS, RejectionCode.TIMESTAMP_IN_FUTURE)
 
@@ -102,24 +112,50 @@ def _judge_customers(
             begins[rows], ends[rows] = np.array(bounds, np.int64).T
     received_at_ms = events.received_at_ms
     known = (begins[pair] <= received_at_ms) & (received_at_ms < ends[pair])
+    accepts = catalogue.rules.accepts_unknown_customers(events.records_at_ms)
+    if accepts.any():
+        known |= accepts[events.record]
     _reject(code, ~known, RejectionCode.CUSTOMER_NOT_FOUND)
 
 
 def _judge_values(
-    events: ReceivedEvents, meters: tuple[Meter, ...], meter: NDArray[np.int32], code: NDArray[np.uint8]
-) -> pa.Decimal128Array:
-    texts = _payload_values(events, meter, [each.value_key for each in meters])
-    values, value_code = parse_values(texts)
+    texts: pa.StringArray, meters: tuple[Meter, ...], meter: NDArray[np.int32], code: NDArray[np.uint8]
+) -> tuple[pa.Decimal128Array, NDArray[np.bool_]]:
+    """The values, and whether each would be written as it was sent."""
+    parsed = parse_values(texts)
     counts = np.array([*(each.formula is Formula.COUNT for each in meters), False])[meter]
     judged = (code == NO_REJECTION) & ~counts
-    code[judged] = value_code[judged]
-    return pc.if_else(pa.array(counts), pa.scalar(1).cast(VALUE_TYPE), values)
+    code[judged] = parsed.code[judged]
+    return pc.if_else(pa.array(counts), pa.scalar(1).cast(VALUE_TYPE), parsed.value), parsed.is_canonical & ~counts
 
 
-def _payload_values(events: ReceivedEvents, meter: NDArray[np.int32], key_of_meter: list[str]) -> pa.StringArray:
-    """For each event the payload's value under its meter's key; null where there is no meter or no such key."""
+def _payload_forms(
+    events: ReceivedEvents,
+    meters: tuple[Meter, ...],
+    meter: NDArray[np.int32],
+    customer_at: NDArray[np.int64],
+    value_at: NDArray[np.int64],
+    customer: pa.StringArray,
+    is_canonical: NDArray[np.bool_],
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """See `Judgement`: the payload has a customer, perhaps a value, and nothing else."""
+    has_customer, has_value = customer_at >= 0, value_at >= 0
+    sizes = np.diff(events.payload.offsets.to_numpy())
+    told = (sizes == has_customer.astype(np.int32) + has_value) & has_customer & (is_canonical | ~has_value)
+    if needs_escapes(customer):
+        told[:] = False
+    # Of each meter: with the customer alone, with the value behind it, with the value before it.
+    forms = ["", *(each for one in meters for each in payload_forms(one.customer_key, one.value_key))]
+    form = 1 + 3 * meter + np.where(has_value, np.where(value_at > customer_at, 1, 2), 0)
+    distinct = list(dict.fromkeys(forms))
+    number = np.array([distinct.index(each) for each in forms], np.int32)
+    return tuple(distinct), number[np.where(told, form, 0)]
+
+
+def _payload_entries(events: ReceivedEvents, meter: NDArray[np.int32], key_of_meter: list[str]) -> NDArray[np.int64]:
+    """For each event the payload's entry under its meter's key; -1 where there is no meter or no such key."""
     at = np.full(len(events), -1, np.int64)
-    keys, values = events.payload.keys, events.payload.items
+    keys = events.payload.keys
     starts = events.payload.offsets.to_numpy().astype(np.int64)
     row_of_entry = np.repeat(np.arange(len(events)), np.diff(starts))
     for key in set(key_of_meter):
@@ -129,7 +165,12 @@ def _payload_values(events: ReceivedEvents, meter: NDArray[np.int32], key_of_met
         entry_of_row[row_of_entry[entries]] = entries
         wanted = np.array([*(each == key for each in key_of_meter), False])[meter]
         at[wanted] = entry_of_row[wanted]
-    return values.take(pa.array(at, mask=at < 0))
+    return at
+
+
+def _at(texts: pa.StringArray, places: NDArray[np.int64]) -> pa.StringArray:
+    """The texts at these places; null where the place is -1."""
+    return texts.take(pa.array(places, mask=places < 0))
 
 
 def _reject(code: NDArray[np.uint8], where: NDArray[np.bool_], why: RejectionCode) -> None:

@@ -17,12 +17,13 @@ import pyarrow as pa
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CANCEL_WINDOW_MS, Cancellation, LoggedCancel
 from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.counting_rules import CountingRules
 from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import Fate, RejectionCode
 from streamgauge.domain.identifier_hash import hash_identifiers
 from streamgauge.domain.meter import Formula, Found, resolve
 from streamgauge.domain.payload_text import json_objects
-from streamgauge.domain.settled_events import SETTLED_SCHEMA
+from streamgauge.domain.settled_events import REDRIVEN_SCHEMA
 
 _DAY_MS: Final = 24 * 3_600_000
 _PAST_MAX_MS: Final = 35 * _DAY_MS
@@ -40,12 +41,11 @@ _VALUES_KEPT_MAX: Final = 100_000
 class Recount:
     """Fates of the events that it is given, in log order. All events of an identifier must be among them.
 
-    `window_ms` is the deduplication window. `parts` and `cancellations` are what it came to: what the store should keep
+    `parts` and `cancellations` are what it came to: what the store should keep
     of each event (RECOUNT_SCHEMA), in log order, and which of them were taken back.
     """
 
     catalogue: Catalogue
-    window_ms: int
     partition: int = 0
     parts: list[pa.Table] = field(default_factory=list)
     cancellations: list[Cancellation] = field(default_factory=list)
@@ -68,19 +68,20 @@ class Recount:
         customers_of = [self._customers.setdefault(tenant, {}) for tenant in events.tenants]
         starts = events.payload.offsets.to_pylist()
         keys, items = events.payload.keys.to_pylist(), events.payload.items.to_pylist()
-        tenants = events.tenant.tolist()
+        tenants, origins = events.tenant.tolist(), events.origin.tolist()
         rows = zip(
             tenants,
             events.event_name.to_pylist(),
             events.identifier.to_pylist(),
             events.timestamp_ms.tolist(),
             events.received_at_ms.tolist(),
+            events.first_received_at_ms.tolist(),
             events.offset.tolist(),
             starts,
             starts[1:],
             strict=False,
         )
-        for number, name, identifier, timestamp_ms, received_at_ms, offset, start, end in rows:
+        for number, name, identifier, timestamp_ms, received_at_ms, first_ms, offset, start, end in rows:
             tenant = events.tenants[number]
             hit = found.get((number, name, received_at_ms))
             if hit is None:
@@ -92,11 +93,12 @@ class Recount:
             value, code = _NOTHING, ""
             claims = claims_of[number]
             before = claims.get(identifier)
-            if before is not None and received_at_ms - before[1] < self.window_ms:
+            # A redriven event repeats what counted within the window before its first receipt, or since then.
+            if before is not None and first_ms - before[1] < self._rules(first_ms).dedup_window_ms:
                 fate = _DUPLICATE
             else:
                 value, code = self._judged(
-                    hit, tenant, customers_of[number], customer, payload, timestamp_ms, received_at_ms
+                    hit, tenant, customers_of[number], customer, payload, timestamp_ms - first_ms, received_at_ms
                 )
                 fate = _REJECTED if code else _COUNTED
                 if not code:
@@ -127,6 +129,10 @@ class Recount:
             "code": codes,
             "keeps_latest": latest,
             "payload": json_objects(events.payload),
+            "key_id": [events.origins[each].key_id for each in origins],
+            "session_id": [events.origins[each].session_id or "" for each in origins],
+            "first_offset": events.first_offset,
+            "first_received_at": events.first_received_at_ms,
         }
         arrays = [_column(columns[each.name], each.type) for each in RECOUNT_SCHEMA]
         self.parts.append(pa.Table.from_arrays(arrays, schema=RECOUNT_SCHEMA))
@@ -160,6 +166,13 @@ class Recount:
                 )
             )
 
+    def _rules(self, received_at_ms: int) -> CountingRules:
+        return next(
+            each.rules
+            for at, each in reversed(list(enumerate(self.catalogue.rules.dated)))
+            if at == 0 or each.valid_from_ms <= received_at_ms
+        )
+
     def _event(self, offset: int) -> dict[str, Any]:
         part = self.parts[bisect_right(self.parts, offset, key=lambda each: each["log_offset"][0].as_py()) - 1]
         at = int(np.searchsorted(part["log_offset"].to_numpy(), offset))
@@ -173,18 +186,21 @@ class Recount:
         known_customers: dict[str, tuple[int, int]],
         customer: str,
         payload: dict[str, str],
-        timestamp_ms: int,
+        ahead_ms: int,
         received_at_ms: int,
     ) -> tuple[Decimal, str]:
-        """The value, and the first code that speaks against counting it; "" when none does."""
+        """The value, and the first code that speaks against counting it; "" when none does.
+
+        `ahead_ms`: its timestamp less its first receipt. `received_at_ms` is that of a redrive, if it is one.
+        """
         meter = hit.meter
         if meter is None:
             return _NOTHING, RejectionCode.NO_METER.value
         if hit.archived:
             return _NOTHING, RejectionCode.ARCHIVED_METER.value
-        if timestamp_ms < received_at_ms - _PAST_MAX_MS:
+        if ahead_ms < -_PAST_MAX_MS:
             return _NOTHING, RejectionCode.TIMESTAMP_TOO_FAR_IN_PAST.value
-        if timestamp_ms > received_at_ms + _FUTURE_MAX_MS:
+        if ahead_ms > _FUTURE_MAX_MS:
             return _NOTHING, RejectionCode.TIMESTAMP_IN_FUTURE.value
         if not customer:
             return _NOTHING, RejectionCode.NO_CUSTOMER_DEFINED.value
@@ -192,7 +208,8 @@ class Recount:
         if bounds is None:
             (bounds,) = self.catalogue.customer_bounds(tenant, [customer])
             known_customers[customer] = bounds
-        if not bounds[0] <= received_at_ms < bounds[1]:
+        exists = bounds[0] <= received_at_ms < bounds[1]
+        if not exists and not self._rules(received_at_ms).accept_unknown_customers:
             return _NOTHING, RejectionCode.CUSTOMER_NOT_FOUND.value
         if meter.formula is Formula.COUNT:
             return _ONE, ""
@@ -207,7 +224,12 @@ class Recount:
 
 # The store's own order and dictionaries say nothing about an event: what is compared are plain columns.
 _PLAIN: Final = {pa.timestamp("ms", "UTC"): pa.int64(), pa.dictionary(pa.int32(), pa.string()): pa.string()}
-RECOUNT_SCHEMA: Final = pa.schema([pa.field(each.name, _PLAIN.get(each.type, each.type)) for each in SETTLED_SCHEMA])
+_PAYLOAD: Final = ("payload_form", "payload_text")
+RECOUNT_SCHEMA: Final = pa.schema(
+    [pa.field("identifier_hash", pa.uint64())]
+    + [pa.field(each.name, _PLAIN.get(each.type, each.type)) for each in REDRIVEN_SCHEMA if each.name not in _PAYLOAD]
+    + [pa.field("payload", pa.string())]
+)
 
 
 def value_of(text: str | None) -> tuple[Decimal, str]:

@@ -6,16 +6,17 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CountedEvent
 from streamgauge.domain.decimals import VALUE_TYPE
 from streamgauge.domain.event_block import ReceivedEvents
-from streamgauge.domain.fate import REJECTION_CODES, Fate
+from streamgauge.domain.fate import REJECTION_CODES
 from streamgauge.domain.judgement import Judgement
 from streamgauge.domain.payload_text import json_objects
-from streamgauge.domain.settlement import COUNTED, SETTLED_FATES, Settlement
+from streamgauge.domain.settlement import COUNTED, REJECTED, SETTLED_FATES, Settlement
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 _MILLISECONDS: Final = pa.timestamp("ms", "UTC")
@@ -24,7 +25,6 @@ SETTLED_SCHEMA: Final = pa.schema(
     [
         pa.field("account", _NAMES),
         pa.field("livemode", pa.bool_()),
-        pa.field("identifier_hash", pa.uint64()),
         pa.field("identifier", pa.string()),
         pa.field("event_name", _NAMES),
         pa.field("meter", _NAMES),  # "" when there was none
@@ -38,31 +38,64 @@ SETTLED_SCHEMA: Final = pa.schema(
         pa.field("status", _NAMES),  # a Fate
         pa.field("code", _NAMES),  # a RejectionCode, or ""
         pa.field("keeps_latest", pa.bool_()),  # its meter asks which event is the latest, not how much all are
-        pa.field("payload", pa.string()),  # a JSON object of strings
+        # A JSON object of strings: as text, or as a form that customer and value complete (`payload_text.py`).
+        pa.field("payload_form", _NAMES),
+        pa.field("payload_text", pa.string()),
+        pa.field("key_id", _NAMES),  # of the secret key that it came with
+        pa.field("session_id", _NAMES),  # of the session of the stream, or ""
     ]
 )
+
+# Where and when an event was received first: only tables that hold a redriven one have them. Of other events they
+# repeat `log_offset` and `received_at`, and the store fills them in.
+FIRST_RECEIPT_SCHEMA: Final = pa.schema(
+    [pa.field("first_offset", pa.uint64()), pa.field("first_received_at", _MILLISECONDS)]
+)
+REDRIVEN_SCHEMA: Final = pa.schema([*SETTLED_SCHEMA, *FIRST_RECEIPT_SCHEMA])
 
 
 @dataclass(frozen=True, slots=True)
 class SettledEvents:
-    """One step's events, ordered by identifier hash (SETTLED_SCHEMA), and what of them counted."""
+    """One step's events in log order (SETTLED_SCHEMA, or REDRIVEN_SCHEMA if one of them is redriven), and by the hash
+    of its identifier where each of them stands.
+
+    `hashes` has one entry per event; `by_hash` lists the events by hash, then log order.
+    """
 
     table: pa.Table
-    claimed_hashes: NDArray[np.uint64]  # of the counted events, ascending
-    last_received_at_ms: int
+    hashes: NDArray[np.uint64]
+    by_hash: NDArray[np.int64]
+    is_counted: NDArray[np.bool_]
+
+    @property
+    def claimed_hashes(self) -> NDArray[np.uint64]:
+        return self.hashes[self.is_counted]
+
+    @property
+    def identifiers(self) -> pa.Table:
+        """By hash: what finds an event again by its identifier."""
+        at = pa.array(self.by_hash)
+        columns = {
+            "identifier_hash": self.hashes[self.by_hash],
+            "counted": pa.array(self.is_counted[self.by_hash]),
+            "day": self.table["received_at"].take(at).cast(pa.date32()),
+            "log_offset": self.table["log_offset"].take(at),
+        }
+        if "first_offset" in self.table.column_names:
+            columns["redriven"] = pc.not_equal(self.table["first_offset"], self.table["log_offset"]).take(at)
+        return pa.table(columns)
 
     def counted(self, hashes: NDArray[np.uint64]) -> list[CountedEvent]:
         """The counted events with one of these hashes."""
-        known = self.table.column("identifier_hash").to_numpy()
-        wanted = np.isin(known, hashes)
-        rows = self.table.filter(pa.array(wanted)).to_pylist() if wanted.any() else []
-        return [_counted_event(row) for row in rows if row["status"] == Fate.COUNTED]
+        rows = np.flatnonzero(self.is_counted & np.isin(self.hashes, hashes))
+        found = self.table.take(pa.array(rows)).to_pylist()
+        return [_counted_event(row, int(number)) for row, number in zip(found, self.hashes[rows], strict=True)]
 
 
-def _counted_event(row: dict[str, Any]) -> CountedEvent:
+def _counted_event(row: dict[str, Any], identifier_hash: int) -> CountedEvent:
     return CountedEvent(
         tenant=Tenant(row["account"], row["livemode"]),
-        identifier_hash=row["identifier_hash"],
+        identifier_hash=identifier_hash,
         identifier=row["identifier"],
         event_name=row["event_name"],
         meter=row["meter"],
@@ -84,41 +117,54 @@ def milliseconds(moment: datetime) -> int:
 def settled_events(
     events: ReceivedEvents, judgement: Judgement, settlement: Settlement, hashes: NDArray[np.uint64], partition: int
 ) -> SettledEvents:
-    """Put the columns together, in the order in which the store keeps them."""
-    order = settlement.order
-    at = pa.array(order)
+    """Put the columns together."""
     counted = settlement.fate == COUNTED
-    tenant = events.tenant[order]
-    # An account is there once, although its two modes are two tenants: a dictionary with a value twice is refused.
-    accounts = list(dict.fromkeys(each.account_id for each in events.tenants))
-    account = np.array([accounts.index(each.account_id) for each in events.tenants], np.int32)
     # A code speaks only of rejected events: a duplicate's may be whatever its repeat happened to carry.
-    code = np.where(settlement.fate == SETTLED_FATES.index("rejected"), judgement.code, 0)
+    code = np.where(settlement.fate == REJECTED, judgement.code, 0)
     zero = pa.scalar(0).cast(VALUE_TYPE)
+    # Only a counted event is stored with its value.
+    form = np.where(counted, judgement.form, 0)
     columns = [
-        _names(account[tenant], accounts),
-        pa.array(np.array([each.livemode for each in events.tenants])[tenant]),
-        pa.array(hashes[order]),
-        events.identifier.take(at),
-        events.event_name.dictionary_encode().take(at),
-        _names(judgement.meter[order], [*(each.id for each in judgement.meters), ""]),
-        pa.compute.fill_null(judgement.customer.take(at), ""),
-        pa.compute.fill_null(pa.compute.if_else(pa.array(counted), judgement.value, zero).take(at), zero),
-        pa.array(events.timestamp_ms[order]).cast(_MILLISECONDS),
-        pa.array(events.timestamp_given[order]),
-        pa.array(events.received_at_ms[order]).cast(_MILLISECONDS),
-        pa.array(np.full(len(order), partition, np.uint16)),
-        pa.array(events.offset[order].astype(np.uint64)),
-        _names(settlement.fate[order], [str(each) for each in SETTLED_FATES]),
-        _names(code[order], list(REJECTION_CODES)),
-        pa.array(np.array([*(each.keeps_latest for each in judgement.meters), False])[judgement.meter[order]]),
-        json_objects(events.payload).take(at),
+        _distinct_names(events.tenant, [each.account_id for each in events.tenants]),
+        pa.array(np.array([each.livemode for each in events.tenants])[events.tenant]),
+        events.identifier,
+        events.event_name.dictionary_encode(),
+        _names(judgement.meter, [*(each.id for each in judgement.meters), ""]),
+        pa.compute.fill_null(judgement.customer, ""),
+        pa.compute.fill_null(pa.compute.if_else(pa.array(counted), judgement.value, zero), zero),
+        pa.array(events.timestamp_ms).cast(_MILLISECONDS),
+        pa.array(events.timestamp_given),
+        pa.array(events.received_at_ms).cast(_MILLISECONDS),
+        pa.array(np.full(len(events), partition, np.uint16)),
+        pa.array(events.offset.astype(np.uint64)),
+        _names(settlement.fate, [str(each) for each in SETTLED_FATES]),
+        _names(code, list(REJECTION_CODES)),
+        pa.array(np.array([*(each.keeps_latest for each in judgement.meters), False])[judgement.meter]),
+        _names(form, list(judgement.forms)),
+        _payload_texts(events.payload, form == 0),
+        _distinct_names(events.origin, [each.key_id for each in events.origins]),
+        _distinct_names(events.origin, [each.session_id or "" for each in events.origins]),
     ]
-    return SettledEvents(
-        table=pa.Table.from_arrays(columns, schema=SETTLED_SCHEMA),
-        claimed_hashes=hashes[order][counted[order]],
-        last_received_at_ms=int(events.records_at_ms[-1]),
-    )
+    schema = SETTLED_SCHEMA
+    if (first := events.first_receipt) is not None:
+        schema = REDRIVEN_SCHEMA
+        columns += [pa.array(first.offset.astype(np.uint64)), pa.array(first.received_at_ms).cast(_MILLISECONDS)]
+    return SettledEvents(pa.Table.from_arrays(columns, schema=schema), hashes, settlement.order, counted)
+
+
+def _payload_texts(payloads: pa.MapArray, wanted: NDArray[np.bool_]) -> pa.StringArray:
+    """The JSON objects of those rows; "" for the others."""
+    rows = np.flatnonzero(wanted)
+    texts = pa.concat_arrays([json_objects(payloads.take(pa.array(rows))), pa.array([""])])
+    at = np.full(len(wanted), len(rows), np.int64)
+    at[rows] = np.arange(len(rows))
+    return texts.take(pa.array(at))
+
+
+def _distinct_names(numbers: NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
+    """Like `_names`, of names that may be there several times: a dictionary with a value twice is refused."""
+    distinct = list(dict.fromkeys(names))
+    return _names(np.array([distinct.index(each) for each in names], np.int32)[numbers], distinct)
 
 
 def _names(numbers: NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:

@@ -13,6 +13,7 @@ from streamgauge.domain.errors import Corrupt
 from streamgauge.domain.event_block import EventBlock, LoggedBlock, received
 from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.log_block import LogBlock, decode_block
+from streamgauge.domain.redrive import RedriveBlock
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.tally import NOTHING, Tally
 from streamgauge.engine.deduplication import Deduplication
@@ -39,9 +40,10 @@ class _Step:
 class Applier:
     """Applies one partition of the log, one range at a time.
 
-    The order is what makes it exact: the intent is written, the range is inserted under the intent's token, then the
-    checkpoint advances. After a crash at any point the same range is judged again, gives the same rows, and the store
-    drops those that it has. Judging looks only at what lies before the range, so the second time nothing has changed.
+    The order is what makes it exact: the intent is written, the range is inserted, then the checkpoint advances. After
+    a crash at any point, or an error, the same range is judged again, gives the same rows, and the store, which is told
+    so, leaves out those that it has. Judging looks only at what lies before the range, so the second time nothing has
+    changed.
     """
 
     def __init__(
@@ -73,32 +75,32 @@ class Applier:
 
         Raises Corrupt (naming the offset), StorageFull or Unavailable: the same step can be run again.
         """
-        intent, records = self._next_range()
+        left_behind = self._progress.intent()
+        intent, records = self._next_range(left_behind)
         if not records:
             return 0
         step = self._judged(records)
         self._progress.intend(intent)
         last_ms = records[-1].received_at_ms
         if step.settled is not None:
-            self._store.insert(step.settled, intent.token)
+            self._store.insert(step.settled, step=intent.first_offset, again=left_behind is not None)
         if step.cancellations:
             # After the events, because a range may cancel what it holds itself.
-            self._store.cancel(step.cancellations, intent.token)
+            self._store.cancel(step.cancellations, step=intent.first_offset, again=left_behind is not None)
         if step.settled is not None:
             self._deduplication.claim(step.settled.claimed_hashes, last_ms)
         self._checkpoint = Checkpoint(intent.next_offset, last_ms)
         self._progress.advance(self._checkpoint, step.tallies)
         return intent.next_offset - intent.first_offset
 
-    def _next_range(self) -> tuple[Intent, Sequence[LogRecord]]:
+    def _next_range(self, left_behind: Intent | None) -> tuple[Intent, Sequence[LogRecord]]:
         """The range of an intent that a crash left behind, exactly; else what follows the checkpoint."""
         offset = self._checkpoint.next_offset
-        left_behind = self._progress.intent()
         if left_behind is not None:
             size = left_behind.next_offset - left_behind.first_offset
             records = self._log.read(left_behind.first_offset, events_max=size)
             if not records or records[-1].next_offset != left_behind.next_offset:
-                raise Corrupt(f"event log, offset {offset}: the range {left_behind.token} of the intent is not there")
+                raise Corrupt(f"event log, offset {offset}: the range {left_behind} of the intent is not there")
             return left_behind, records
         records = self._log.read(offset, events_max=self._step_events_max)
         if records:
@@ -114,10 +116,10 @@ class Applier:
             block = contents_of(record)
             for tenant, tally in block.tallies.items():
                 tallies[tenant] = tallies.get(tenant, NOTHING) + tally
-            if isinstance(block, EventBlock):
-                events.append(LoggedBlock(block, record.first_offset, record.received_at_ms))
-            else:
+            if isinstance(block, CancelBlock):
                 cancels += logged_cancels(block, record)
+            else:
+                events.append(logged_events(block, record))
         below_offset = records[0].first_offset
         settled = self._judging.settled(received(events), below_offset=below_offset) if events else None
         return _Step(settled, self._cancellations(cancels, settled, below_offset), tallies)
@@ -133,6 +135,13 @@ class Applier:
         if settled is not None:
             counted += settled.counted(hashes)
         return effective(cancels, counted)
+
+
+def logged_events(block: EventBlock | RedriveBlock, record: LogRecord) -> LoggedBlock:
+    """The block with its place in the log."""
+    if isinstance(block, RedriveBlock):
+        return LoggedBlock(block.events, record.first_offset, record.received_at_ms, block.first_receipt)
+    return LoggedBlock(block, record.first_offset, record.received_at_ms)
 
 
 def logged_cancels(block: CancelBlock, record: LogRecord) -> list[LoggedCancel]:

@@ -21,7 +21,7 @@ _LATESTS: Final = pa.schema(
         ("series", pa.int32()),
         ("minute", pa.int32()),
         ("timestamp", pa.int64()),
-        ("log_offset", pa.uint64()),
+        ("first_offset", pa.uint64()),  # which was received last goes by the first receipt
         ("value", pa.decimal128(38, 15)),
     ]
 )
@@ -53,7 +53,7 @@ class ExpectedRollups:
         self._sums = pa.concat_tables([self._sums, self._compact(sums, ("minute", "value_count", "value_sum"), _SUMS)])
         latests = events.filter(events["keeps_latest"])
         self._latests = pa.concat_tables(
-            [self._latests, self._compact(latests, ("minute", "timestamp", "log_offset", "value"), _LATESTS)]
+            [self._latests, self._compact(latests, ("minute", "timestamp", "first_offset", "value"), _LATESTS)]
         )
 
     def days(self) -> set[int]:
@@ -74,7 +74,7 @@ class ExpectedRollups:
     def latests(self, day: int, step_s: int) -> pa.Table:
         """By windows of `step_s` seconds (LATESTS_SCHEMA)."""
         rows = self._of_day(self._latests, day)
-        series, offset, timestamp = (rows[name].to_numpy() for name in ("series", "log_offset", "timestamp"))
+        series, offset, timestamp = (rows[name].to_numpy() for name in ("series", "first_offset", "timestamp"))
         start_s = rows["minute"].to_numpy().astype(np.int64) * 60 // step_s * step_s
         by_time = np.lexsort((offset, timestamp, start_s, series))
         by_log = np.lexsort((offset, start_s, series))

@@ -9,7 +9,7 @@ the store at each start, so it needs no rebuild of its own.
 import logging
 from typing import Final
 
-from streamgauge.domain.errors import Corrupt
+from streamgauge.domain.errors import Corrupt, StartRefused
 from streamgauge.engine.apply import Applier, contents_of
 from streamgauge.engine.deduplication import Deduplication
 from streamgauge.engine.ports.event_log import EventLog
@@ -21,8 +21,23 @@ logger = logging.getLogger(__name__)
 _READ_EVENTS: Final = 200_000
 
 
-def empty(state: DerivedState) -> None:
-    """Delete store and progress if that is what a rebuild is at. Before either is opened."""
+def is_outdated(state: DerivedState, store_format: int) -> bool:
+    """Whether the store is of an older format. Raises StartRefused when it is of a newer one."""
+    found = state.store_format()
+    if found is not None and found > store_format:
+        raise StartRefused(
+            f"the usage store has format {found}, and this program knows up to {store_format}; start the version that "
+            "wrote it, or a newer one"
+        )
+    return found is not None and found < store_format
+
+
+def empty(state: DerivedState, store_format: int) -> None:
+    """Delete store and progress if that is what a rebuild is at, or begin one because the store is of an older format:
+    the log has everything. Before either is opened."""
+    if state.stage() is None and is_outdated(state, store_format):
+        logger.info("store outdated format=%s", state.store_format())
+        state.mark(Stage.EMPTYING)
     if state.stage() is Stage.EMPTYING:
         state.delete()
         state.mark(Stage.APPLYING)
@@ -62,11 +77,8 @@ class Rebuilding:
         self._deduplication = deduplication
 
     def begin_rollups(self) -> None:
-        """Mark the rollups as being rebuilt; a step that a crash left behind is completed before.
-
-        Redone after the rebuild it would be folded in twice: its events would be in the new rollups already, and the
-        engine's memory of what it folded in with them is gone with the old ones.
-        """
+        """Mark the rollups as being rebuilt; a step that a crash left behind is completed before: redone after the
+        rebuild it would be folded in twice, since its events would be in the new rollups already."""
         if self._progress.intent() is not None:
             self._deduplication.rebuild(self._progress.checkpoint().received_at_ms)
             self._applier.run_once()

@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.cancellation import Cancellation, LoggedCancel
+from streamgauge.domain.cancellation import CancelBlock, Cancellation, LoggedCancel
 from streamgauge.domain.catalogue import Catalogue
-from streamgauge.domain.event_block import EventBlock, LoggedBlock, ReceivedEvents, received
+from streamgauge.domain.event_block import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
 from streamgauge.domain.recount import RECOUNT_SCHEMA, Recount
 from streamgauge.domain.summary import MINUTE_S, Range
 from streamgauge.domain.tally import NOTHING, Tally
-from streamgauge.engine.apply import contents_of, logged_cancels
+from streamgauge.engine.apply import contents_of, logged_cancels, logged_events
 from streamgauge.engine.expected_rollups import ExpectedRollups
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
@@ -39,9 +39,13 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was compared. `differences` are sentences that name place and both values; at most DIFFERENCES_MAX."""
+    """What was compared. `differences` are sentences that name place and both values; at most DIFFERENCES_MAX.
+
+    `redriven` is how often events were judged once more.
+    """
 
     events: int
+    redriven: int
     cancellations: int
     windows: int
     unapplied: int
@@ -49,11 +53,7 @@ class Verified:
 
 
 class Verification:
-    """One comparison, of what lies below the checkpoint. Nothing may be applied meanwhile; nothing is changed.
-
-    `window_ms` is the deduplication window, and `catalogue` accepts unknown customers or not: both must be as they
-    were when the events were applied.
-    """
+    """One comparison, of what lies below the checkpoint. Nothing may be applied meanwhile; nothing is changed."""
 
     def __init__(
         self,
@@ -62,18 +62,17 @@ class Verification:
         audit: UsageAudit,
         catalogue: Catalogue,
         *,
-        window_ms: int,
         share_events: int = SHARE_EVENTS,
     ) -> None:
         self._log = log
         self._progress = progress
         self._audit = audit
         self._catalogue = catalogue
-        self._window_ms = window_ms
         self._end = progress.checkpoint().next_offset
         self._shares = max(-(-self._end // share_events), 1)
         self._differences: list[str] = []
-        self._cancel_entries = 0
+        self._acknowledged = 0
+        self._redriven = 0
         self._cancellations = 0
         self._windows = 0
 
@@ -85,12 +84,15 @@ class Verification:
             if self._is_enough():
                 break
             self._verify_share(share, rollups, on_progress)
+        for offset in self._audit.unnamed(DIFFERENCES_MAX):
+            self._differences.append(f"offset {offset}: the event is in the store, and no look-up finds it")
         for day in sorted({*rollups.days(), *self._audit.days()}):
             if self._is_enough():
                 break
             self._verify_day(day, rollups)
         return Verified(
-            self._end - self._cancel_entries,
+            self._acknowledged,
+            self._redriven,
             self._cancellations,
             self._windows,
             self._log.end_offset() - self._end,
@@ -101,7 +103,7 @@ class Verification:
 
     def _verify_share(self, share: int, rollups: ExpectedRollups, on_progress: OnProgress | None) -> None:
         first, last = share * _HASHES // self._shares, (share + 1) * _HASHES // self._shares - 1
-        recount = Recount(self._catalogue, self._window_ms, self._log.partition)
+        recount = Recount(self._catalogue, self._log.partition)
         tallies: dict[Tenant, Tally] = {}
         for part, next_offset in self._parts(tallies):
             if isinstance(part, ReceivedEvents):
@@ -116,7 +118,8 @@ class Verification:
             if on_progress is not None:
                 on_progress(share * self._end + next_offset, self._shares * self._end)
         if share == 0:
-            self._cancel_entries = sum(tally.cancellations for tally in tallies.values())
+            self._acknowledged = sum(tally.events for tally in tallies.values())
+            self._redriven = sum(tally.redriven for tally in tallies.values())
             self._compare_tallies(tallies)
         expected = pa.concat_tables([RECOUNT_SCHEMA.empty_table(), *recount.parts])
         self._compare_events(expected, self._audit.events(first, last))
@@ -135,13 +138,13 @@ class Verification:
                 block = contents_of(record)
                 for tenant, tally in block.tallies.items():
                     tallies[tenant] = tallies.get(tenant, NOTHING) + tally
-                if isinstance(block, EventBlock):
-                    blocks.append(LoggedBlock(block, record.first_offset, record.received_at_ms))
-                else:
+                if isinstance(block, CancelBlock):
                     if blocks:
                         yield received(blocks), record.first_offset
                         blocks = []
                     yield logged_cancels(block, record), record.next_offset
+                else:
+                    blocks.append(logged_events(block, record))
                 offset = record.next_offset
             if blocks:
                 yield received(blocks), offset

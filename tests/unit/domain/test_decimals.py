@@ -17,7 +17,8 @@ TOO_LONG = "meter_event_value_too_many_digits"
 
 def parsed(*texts: str | None) -> list[Decimal | str]:
     """For each text its value, or the code why it has none."""
-    values, codes = parse_values(pa.array(texts, pa.string()))
+    parsed_values = parse_values(pa.array(texts, pa.string()))
+    values, codes = parsed_values.value, parsed_values.code
     answers: list[Decimal | str] = []
     for value, code in zip(values.to_pylist(), codes.tolist(), strict=True):
         assert (value is None) == (code != 0)
@@ -87,7 +88,8 @@ def test_an_empty_column_is_an_empty_answer() -> None:
 
 
 def test_a_slice_of_a_column_is_read_as_if_it_stood_alone() -> None:
-    values, codes = parse_values(pa.array(["9", "1", None, "x", "8"], pa.string()).slice(1, 3))
+    parsed_values = parse_values(pa.array(["9", "1", None, "x", "8"], pa.string()).slice(1, 3))
+    values, codes = parsed_values.value, parsed_values.code
     assert (values.to_pylist(), [REJECTION_CODES[code] for code in codes]) == (
         [Decimal(1), None, None],
         ["", NOT_FOUND, INVALID],
@@ -114,3 +116,13 @@ def test_no_text_is_read_as_anything_but_itself(texts: list[str]) -> None:
         if isinstance(answer, Decimal):
             assert answer == Decimal(text)
             assert text.isascii() and set(text) <= set("0123456789.-")
+
+
+@given(st.decimals(-(10**15), 10**15, places=3).map(str) | st.from_regex(r"\A-?[0-9]{1,9}(\.[0-9]{1,6})?\Z"))
+def test_a_text_is_canonical_when_it_is_how_its_value_is_written(text: str) -> None:
+    parsed_values = parse_values(pa.array([text, None], pa.string()))
+    (value, _), (canonical, of_nothing) = parsed_values.value.to_pylist(), parsed_values.is_canonical.tolist()
+    written = None if value is None else f"{value.normalize():f}"
+    # A negative zero has no value of its own; what begins with one may be called one too.
+    assert canonical == (written == text and not text.startswith("-0"))
+    assert not of_nothing

@@ -7,11 +7,12 @@ import pytest
 
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.errors import Corrupt, Unavailable
+from streamgauge.domain.event_block import block_of, encode
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.progress import Intent
-from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, WINDOW_MS, Event, World
+from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, WINDOW_MS, Event, World, request
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
 OTHER = Tenant("acct_other", livemode=False)
@@ -247,11 +248,11 @@ class _StoreThatDies:
         self._after_insert = after_insert
         self._died = False
 
-    def insert(self, events: SettledEvents, token: str) -> None:
+    def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
         if not self._died and not self._after_insert:
             self._died = True
             raise Unavailable("died")
-        self._store.insert(events, token)
+        self._store.insert(events, step=step, again=again)
         if not self._died:
             self._died = True
             raise Unavailable("died")
@@ -284,11 +285,11 @@ class _StoreThatRemembers(_StoreThatDies):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, after_insert=True)
-        self.inserts: list[tuple[str, SettledEvents]] = []
+        self.inserts: list[tuple[int, bool, SettledEvents]] = []
 
-    def insert(self, events: SettledEvents, token: str) -> None:
-        self.inserts.append((token, events))
-        super().insert(events, token)
+    def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
+        self.inserts.append((step, again, events))
+        super().insert(events, step=step, again=again)
 
 
 def test_a_redo_gives_the_store_the_same_rows_although_it_has_them_already(world: World) -> None:
@@ -303,8 +304,8 @@ def test_a_redo_gives_the_store_the_same_rows_although_it_has_them_already(world
         world.apply()
     world.restart()
     world.apply()
-    (first_token, first), (second_token, second) = store.inserts
-    assert first_token == second_token
+    (first_step, first_again, first), (second_step, second_again, second) = store.inserts
+    assert (first_step, first_again, second_step, second_again) == (0, False, 0, True)
     assert first.table.equals(second.table)
 
 
@@ -319,6 +320,12 @@ def test_a_record_that_is_not_a_block_stops_applying_at_its_offset(world: World)
     world.accept(Event("a"))
     world.log.append(b"not a block", {TENANT: Tally(1)})
     with pytest.raises(Corrupt, match="offset 1"):
+        world.applier.run_once()
+
+
+def test_a_record_whose_entries_are_not_as_many_as_its_offsets_stops_applying_at_its_offset(world: World) -> None:
+    world.log.append(encode(block_of([request([Event("a")])])), {TENANT: Tally(2)})
+    with pytest.raises(Corrupt, match="offset 0: 1 entries"):
         world.applier.run_once()
 
 

@@ -7,19 +7,20 @@ import pytest
 
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from streamgauge.adapters.memory.event_log import MemoryProgress
-from streamgauge.domain.errors import Unavailable
+from streamgauge.domain.errors import StartRefused, Unavailable
 from streamgauge.domain.meter import Formula, Meter
 from streamgauge.engine.ports.rebuild import OnProgress, Stage
 from streamgauge.engine.rebuilding import Rebuilding, empty
 from streamgauge.engine.verification import Verification
-from tests.support.world import WINDOW_MS, Event, World
+from tests.support.world import Event, World
 
 
 class State:
     """A mark in memory, and a list of what was done."""
 
-    def __init__(self, stage: Stage | None = None) -> None:
+    def __init__(self, stage: Stage | None = None, store_format: int | None = 2) -> None:
         self.at = stage
+        self.format = store_format
         self.done: list[str] = []
 
     def stage(self) -> Stage | None:
@@ -33,8 +34,15 @@ class State:
         self.at = None
         self.done.append("complete")
 
+    def store_format(self) -> int | None:
+        return self.format
+
+    def note_store_format(self, number: int) -> None:
+        self.format = number
+
     def delete(self) -> None:
         self.done.append("deleted")
+        self.format = None
 
 
 class NoRollups:
@@ -76,7 +84,7 @@ def rebuilding(world: World, state: State, rollups: object = None) -> Rebuilding
 def differences(world: World) -> list[str]:
     assert isinstance(world.store, ClickHouseStore)
     audit, catalogue = world.store.audit, world.catalogue.settled()
-    return list(Verification(world.log, world.progress, audit, catalogue, window_ms=WINDOW_MS).run().differences)
+    return list(Verification(world.log, world.progress, audit, catalogue).run().differences)
 
 
 def test_rebuilt_rollups_are_what_they_were(new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
@@ -104,7 +112,7 @@ def test_a_step_that_a_crash_left_behind_is_completed_before_and_counts_once(
     world = lived(store)
     world.accept(Event("late", value="0.5", event_name="sums"))
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise Unavailable("killed")
 
     with monkeypatch.context() as patched, pytest.raises(Unavailable):
@@ -147,7 +155,7 @@ def test_from_the_log_everything_comes_back_also_in_two_goes(
     world = lived(new_clickhouse_store())
     before = {formula: world.total(_meter(world, formula)) for formula in Formula}
     state = State(Stage.EMPTYING)
-    empty(state)
+    empty(state, 2)
     assert state.done == ["deleted", "applying"]
     world.store, world.progress, world.step_events_max = new_clickhouse_store(), MemoryProgress(), 10
     world.restart()
@@ -159,7 +167,7 @@ def test_from_the_log_everything_comes_back_also_in_two_goes(
     with pytest.raises(KeyboardInterrupt):
         rebuilding(world, state, NoRollups()).finish(cut)
     assert state.at is Stage.APPLYING
-    empty(state)  # deletes nothing now
+    empty(state, 2)  # deletes nothing now
     world.restart()
     assert rebuilding(world, state, NoRollups()).finish()
     assert state.done == ["deleted", "applying", "complete"]
@@ -170,7 +178,7 @@ def test_from_the_log_everything_comes_back_also_in_two_goes(
 
 def test_without_a_mark_there_is_nothing_to_finish(new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
     state = State()
-    empty(state)
+    empty(state, 2)
     assert not rebuilding(World(store=new_clickhouse_store()), state).finish()
     assert state.done == []
 
@@ -178,3 +186,23 @@ def test_without_a_mark_there_is_nothing_to_finish(new_clickhouse_store: Callabl
 def _meter(world: World, formula: Formula) -> Meter:
     (meter,) = (each for each in world.control.all_meters() if each.formula is formula)
     return meter
+
+
+def test_a_store_of_an_older_format_is_made_anew_from_the_log() -> None:
+    state = State(store_format=1)
+    empty(state, 2)
+    assert state.done == ["emptying", "deleted", "applying"]
+
+
+def test_a_store_of_this_format_or_none_is_left_alone() -> None:
+    for number in (2, None):
+        state = State(store_format=number)
+        empty(state, 2)
+        assert state.done == []
+
+
+def test_a_store_of_a_newer_format_is_refused_and_left_alone() -> None:
+    state = State(store_format=3)
+    with pytest.raises(StartRefused, match="has format 3, and this program knows up to 2"):
+        empty(state, 2)
+    assert state.done == []

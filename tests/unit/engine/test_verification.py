@@ -14,8 +14,11 @@ from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from streamgauge.adapters.memory.usage_audit import MemoryUsageAudit
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.recount import value_of
+from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.ports.usage_audit import UsageAudit
 from streamgauge.engine.verification import DIFFERENCES_MAX, Verification, Verified
 from tests.support.usage import LIVE
@@ -75,13 +78,12 @@ def audit_of(world: World) -> UsageAudit:
     return MemoryUsageAudit(world.store)
 
 
-def verified(world: World, share_events: int = 70, window_ms: int = WINDOW_MS) -> Verified:
+def verified(world: World, share_events: int = 70, catalogue: Catalogue | None = None) -> Verified:
     return Verification(
         world.log,
         world.progress,
         audit_of(world),
-        world.catalogue.settled(),
-        window_ms=window_ms,
+        catalogue or world.catalogue.settled(),
         share_events=share_events,
     ).run()
 
@@ -106,7 +108,7 @@ def test_the_shares_in_which_it_is_done_change_nothing(
 
 
 def test_an_empty_folder_agrees() -> None:
-    assert verified(World()) == Verified(0, 0, 0, 0, [])
+    assert verified(World()) == Verified(0, 0, 0, 0, 0, [])
 
 
 def test_what_is_not_applied_yet_is_left_out_and_counted() -> None:
@@ -117,9 +119,11 @@ def test_what_is_not_applied_yet_is_left_out_and_counted() -> None:
     assert (after.unapplied, after.events, list(after.differences)) == (2, before.events, [])
 
 
-def test_other_settings_than_those_that_were_applied_with_show() -> None:
+def test_other_rules_than_those_that_were_applied_with_show() -> None:
     world = lived_world(World(window_ms=WINDOW_MS))
-    assert any("status is" in each for each in verified(world, window_ms=1).differences)
+    other = RulesHistory.of(CountingRules(dedup_window_ms=1))
+    catalogue = CatalogueKeeper(world.control, world.log, world.clock, other).settled()
+    assert any("status is" in each for each in verified(world, catalogue=catalogue).differences)
 
 
 SUM_ROW = "account, livemode, meter, customer, bucket, events, total"
@@ -138,7 +142,22 @@ TAMPERINGS = {
     "no events kept": ("TRUNCATE TABLE {db}.latest_events", "events kept for cancellations"),
     "an event that is not in the log": (
         "INSERT INTO {db}.events SELECT * REPLACE (log_offset + 1000000 AS log_offset) FROM {db}.events LIMIT 1",
+        "offset 1000000: the event is in the store, and no look-up finds it",
+    ),
+    "an event and its identifier that are not in the log": (
+        "INSERT INTO {db}.events SELECT * REPLACE (log_offset + 1000000 AS log_offset) "
+        "FROM (SELECT * FROM {db}.events WHERE log_offset = 0); "
+        "INSERT INTO {db}.identifiers SELECT * REPLACE (log_offset + 1000000 AS log_offset) "
+        "FROM (SELECT * FROM {db}.identifiers WHERE log_offset = 0)",
         "the event is in the store, and not in the log",
+    ),
+    "an identifier that leads nowhere": (
+        "ALTER TABLE {db}.identifiers UPDATE log_offset = 999 WHERE log_offset = 0 SETTINGS mutations_sync = 2",
+        "offset 0: the event is in the log, and not in the store",
+    ),
+    "an identifier that does not claim": (
+        "ALTER TABLE {db}.identifiers UPDATE counted = NOT counted WHERE log_offset = 0 SETTINGS mutations_sync = 2",
+        "offset 0: the event is in the log, and not in the store",
     ),
     "an event twice": (
         "INSERT INTO {db}.events SELECT * FROM {db}.events WHERE status = 'rejected' LIMIT 1",
@@ -149,7 +168,8 @@ TAMPERINGS = {
         "offset 3: the event is in the log, and not in the store",
     ),
     "an event with another payload": (
-        "ALTER TABLE {db}.events UPDATE payload = 'changed' WHERE log_offset = 1 SETTINGS mutations_sync = 2",
+        "ALTER TABLE {db}.events UPDATE payload_form = '', payload_text = 'changed' WHERE log_offset = 1 "
+        "SETTINGS mutations_sync = 2",
         "offset 1, identifier ",
     ),
     "a cancellation that is lost": (
@@ -167,7 +187,8 @@ def test_whatever_is_changed_in_the_store_is_found_and_its_place_is_named(
     store = new_clickhouse_store()
     world = lived_world(World(store=store, window_ms=WINDOW_MS), records=15)
     assert list(verified(world).differences) == []
-    store._writer.command(statement.format(db=store._database))
+    for each in statement.split("; "):
+        store._writer.command(each.format(db=store._database))
     found = verified(world).differences
     assert any(place in each for each in found), found
     assert len(found) <= DIFFERENCES_MAX

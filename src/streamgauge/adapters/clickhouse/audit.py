@@ -1,15 +1,14 @@
 """`UsageAudit` on ClickHouse SQL: whole ranges of the tables, as Arrow."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
+from streamgauge.adapters.clickhouse.cancellations import read_cancellations
 from streamgauge.adapters.clickhouse.errors import translated
-from streamgauge.adapters.clickhouse.schema import LAST_STATE, SURVIVOR_STATE
-from streamgauge.domain.account import Tenant
+from streamgauge.adapters.clickhouse.schema import PACKED_LAST, PACKED_SURVIVOR, unpacked_second, unpacked_value
 from streamgauge.domain.cancellation import Cancellation
 from streamgauge.domain.recount import RECOUNT_SCHEMA
 from streamgauge.domain.summary import Range
@@ -28,7 +27,7 @@ _HASHES: Final = "identifier_hash >= {first:UInt64} AND identifier_hash <= {last
 
 
 class ClickHouseAudit:
-    def __init__(self, client: Client, database: str = "streamgauge") -> None:
+    def __init__(self, client: Client, database: str) -> None:
         self._client = client
         self._database = database
 
@@ -37,18 +36,26 @@ class ClickHouseAudit:
             f"toUnixTimestamp64Milli({each.name}) AS {each.name}_ms" if each.name in _MOMENTS else each.name
             for each in RECOUNT_SCHEMA
         )
-        sql = f"SELECT {columns} FROM {self._database}.events WHERE {_HASHES}"
+        # An event that `identifiers` does not name, or not as it is, is missing here, as it is to every look-up.
+        named = f"SELECT log_offset, identifier_hash, counted, day FROM {self._database}.identifiers WHERE {_HASHES}"
+        sql = (
+            f"SELECT {columns} FROM {self._database}.events INNER JOIN ({named}) AS named USING (log_offset) "
+            "WHERE counted = (status = 'counted') AND day = toDate(received_at)"
+        )
         return self._table("read events", sql, {"first": first_hash, "last": last_hash}, RECOUNT_SCHEMA)
+
+    def unnamed(self, limit: int) -> Sequence[int]:
+        with translated("look for events without an identifier"):
+            rows = self._client.query(
+                f"SELECT log_offset FROM {self._database}.events LEFT ANTI JOIN {self._database}.identifiers "
+                f"USING (log_offset) ORDER BY log_offset LIMIT {limit:d}",
+                settings={"join_algorithm": "grace_hash", "max_bytes_in_join": 2**30},
+            ).result_rows
+        return [int(row[0]) for row in rows]
 
     def cancellations(self, first_hash: int, last_hash: int) -> Sequence[Cancellation]:
         with translated("read cancellations"):
-            rows = self._client.query(
-                "SELECT account, livemode, identifier_hash, identifier, meter, customer, value, "
-                "toUnixTimestamp64Milli(timestamp), keeps_latest, event_offset, log_offset, "
-                f"toUnixTimestamp64Milli(cancelled_at) FROM {self._database}.cancellations WHERE {_HASHES}",
-                parameters={"first": first_hash, "last": last_hash},
-            ).result_rows
-        return [_cancellation(row) for row in rows]
+            return read_cancellations(self._client, self._database, _HASHES, {"first": first_hash, "last": last_hash})
 
     def days(self) -> Sequence[int]:
         days: set[int] = set()
@@ -71,17 +78,17 @@ class ClickHouseAudit:
     def latests(self, range: Range, step_s: int) -> pa.Table:
         cancelled = f"FROM {self._database}.latests_cancelled WHERE {_IN_RANGE}"
         minutes = (
-            f"SELECT {_KEY}, bucket, last, survivor FROM {self._database}.latests "
+            f"SELECT {_KEY}, bucket, last AS packed_last, survivor AS packed_survivor FROM {self._database}.latests "
             f"WHERE {_IN_RANGE} AND ({_KEY}, bucket) NOT IN (SELECT {_KEY}, bucket {cancelled}) UNION ALL "
-            f"SELECT {_KEY}, bucket, {LAST_STATE} AS last, {SURVIVOR_STATE} AS survivor "
+            f"SELECT {_KEY}, bucket, {PACKED_LAST} AS packed_last, {PACKED_SURVIVOR} AS packed_survivor "
             f"FROM {self._database}.latest_events "
             f"WHERE {_IN_RANGE} AND ({_KEY}, bucket) IN (SELECT {_KEY}, bucket {cancelled}) "
-            f"AND log_offset NOT IN (SELECT event_offset {cancelled}) GROUP BY {_KEY}, bucket"
+            f"AND log_offset NOT IN (SELECT event_offset {cancelled})"
         )
         sql = (
-            f"SELECT {_KEY}, start_s, latest, toUnixTimestamp64Milli(kept.1) AS kept_at, kept.2 AS kept_value FROM ("
+            f"SELECT {_KEY}, start_s, {_decimal('latest')}, {unpacked_second('kept')}, {_decimal('kept')} FROM ("
             f"SELECT {_KEY}, intDiv(toInt64(toUnixTimestamp(bucket)), {step_s:d}) * {step_s:d} AS start_s, "
-            f"argMaxMerge(last) AS latest, argMaxMerge(survivor) AS kept FROM ({minutes}) GROUP BY {_KEY}, start_s)"
+            f"max(packed_last) AS latest, max(packed_survivor) AS kept FROM ({minutes}) GROUP BY {_KEY}, start_s)"
         )
         return self._table("read the latest events", sql, _between(range), LATESTS_SCHEMA)
 
@@ -100,25 +107,13 @@ class ClickHouseAudit:
         return found.rename_columns(schema.names).cast(schema) if found.num_columns else schema.empty_table()
 
 
-_MOMENTS: Final = ("timestamp", "received_at")
+_MOMENTS: Final = ("timestamp", "received_at", "first_received_at")
 
 
 def _between(range: Range) -> dict[str, Any]:
     return {"start": range.start_s, "end": range.end_s}
 
 
-def _cancellation(row: Sequence[Any]) -> Cancellation:
-    account, livemode, number, name, meter, customer, value, at_ms, latest, event_offset, offset, cancelled_ms = row
-    return Cancellation(
-        tenant=Tenant(account, bool(livemode)),
-        identifier_hash=int(number),
-        identifier=name,
-        meter=meter,
-        customer=customer,
-        value=Decimal(value),
-        timestamp_ms=int(at_ms),
-        keeps_latest=bool(latest),
-        event_offset=int(event_offset),
-        offset=int(offset),
-        cancelled_at_ms=int(cancelled_ms),
-    )
+def _decimal(packed: str) -> str:
+    """SQL of the value that a packed number holds."""
+    return f"reinterpret(toInt128({unpacked_value(packed)}), 'Decimal(38, 15)')"

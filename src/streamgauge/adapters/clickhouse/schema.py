@@ -1,153 +1,142 @@
 """Tables of the usage store. One SQL for chDB in process and for a ClickHouse server.
 
-events    every event with its fate, ordered by the hash of its identifier: that makes the look-up of an identifier
-          (deduplication, receipts) a read of one granule per part. Partitions are days of receipt, so that retention
-          drops whole ones.
-sums      rollups per (meter, customer, minute of event time) for the formulas `sum` and `count`
-latests   the same for `last` and for meters with an event time window, whose states cost four times as much
-latest_events      the events that `latests` was made of, one by one in its order: nothing can be subtracted from the
-          states, so a minute that holds a cancellation is summed up anew from here
-cancellations      the events that were taken back, ordered like `events`
+events       every event with its fate, in log order: what is written together is read together, whether a receipt
+             asks for one offset, a list for the newest, or a report for a step. Partitions are days of receipt, so that
+             retention drops whole ones.
+identifiers  where the events of an identifier stand in the log, by the hash of the identifier: a look-up reads one
+             granule per part here, and then the rows of `events` themselves, since hashes may collide
+sums         rollups per (meter, customer, minute of event time) for the formulas `sum` and `count`
+latests      the same for `last` and for meters with an event time window
+latest_events      the events that `latests` was made of, one by one in its order: nothing can be subtracted from a
+             maximum, so a minute that holds a cancellation is made anew from here
+cancellations      the events that were taken back, by the hash of their identifiers
 latests_cancelled  those of them that `latests` holds, in its order
 
-Materialized views fold each event into `sums`, or into `latests` and `latest_events`, with the insert and under its
-deduplication token; and each cancellation, as a negative event, into `sums`, or into `latests_cancelled`.
+A step of applying writes one part for each partition that it touches in each table, table by table (`step.py`).
+Whether a table has its rows of a step can be told from the rows: by their offsets, and in rollups by `step`.
 """
 
 from typing import Final
 
-# How many inserts back a repeated token is recognised. Only the last intent is ever redone.
-_DEDUPLICATION_WINDOW: Final = 1000
+# Raised with every change that rows of an older version would not fit: such a store is made anew from the log.
+STORE_FORMAT: Final = 2
 
 # By default the engine puts parts aside that it cannot read when it starts, and goes on without them: totals would be
 # too small, and repeats of what they held would count again. Like this it does not start.
-REFUSE_BROKEN_PARTS: Final = "max_suspicious_broken_parts = 0"
+_REFUSE_BROKEN_PARTS: Final = "max_suspicious_broken_parts = 0"
 
 # A checkpoint says that the data is there: parts are synced before the insert returns, and so are merged ones,
-# since the parts they replace are deleted.
+# since the parts they replace are deleted. The engine's own memory of inserts is not synced and not used.
 _DURABLE: Final = (
     "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, "
-    f"{REFUSE_BROKEN_PARTS}, "
-    f"non_replicated_deduplication_window = {_DEDUPLICATION_WINDOW}"
+    f"non_replicated_deduplication_window = 0, {_REFUSE_BROKEN_PARTS}"
 )
 
-# ZSTD where it halves what is large (identifiers, payloads), LZ4 elsewhere: that takes an eighth off the insert
-# for 6 bytes an event.
-EVENTS: Final = f"""
-CREATE TABLE IF NOT EXISTS {{database}}.events (
+# So coarse that a part without the offsets asked for is left out as a whole, at the price of one entry per part.
+_ONE_PER_PART: Final = "TYPE minmax GRANULARITY 1000000000"
+
+# An event that was redriven has a row for each time that it was judged, with `log_offset` and `received_at` of that
+# time; of all others the last two columns say the same once more, and inserts leave them out. Rejected events alone
+# have a code: the index leaves out what holds none. It costs an insert a twentieth, a set of states three times that.
+# An identifier that is a UUID is 16 bytes, any other is a name; a payload that says nothing but customer and value is a
+# form (domain/payload_text.py). Both are read as if they were there, by ALIAS columns.
+# ZSTD where it halves what is large (identifiers, payloads), LZ4 elsewhere; offsets and times of receipt rise evenly.
+EVENTS: Final = """
+CREATE TABLE IF NOT EXISTS {database}.events (
     account LowCardinality(String),
     livemode Bool,
-    identifier_hash UInt64 CODEC(Delta, ZSTD(1)),
-    identifier String CODEC(ZSTD(1)),
+    uuid FixedString(16),
+    name String CODEC(ZSTD(1)),
+    identifier String ALIAS if(name = '', UUIDNumToString(uuid), name),
     event_name LowCardinality(String),
     meter LowCardinality(String),
     customer String,
     value Decimal(38, 15),
     timestamp DateTime64(3, 'UTC'),
     timestamp_given Bool,
-    received_at DateTime64(3, 'UTC'),
+    received_at DateTime64(3, 'UTC') CODEC(Delta, LZ4),
     log_partition UInt16,
-    log_offset UInt64,
+    log_offset UInt64 CODEC(Delta, LZ4),
     status LowCardinality(String),
     code LowCardinality(String),
     keeps_latest Bool,
-    payload String CODEC(ZSTD(1))
+    payload_form LowCardinality(String),
+    payload_text String CODEC(ZSTD(1)),
+    payload String ALIAS if(payload_form = '', payload_text,
+        replaceOne(replaceOne(payload_form, char(2), toString(value)), char(1), customer)),
+    key_id LowCardinality(String),
+    session_id LowCardinality(String),
+    first_offset UInt64 DEFAULT log_offset CODEC(Delta, LZ4),
+    first_received_at DateTime64(3, 'UTC') DEFAULT received_at CODEC(Delta, LZ4),
+    INDEX rejected code TYPE minmax GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(received_at)
-ORDER BY identifier_hash
-SETTINGS index_granularity = 1024, merge_selector_base = 15, {_DURABLE}
+ORDER BY (log_partition, log_offset)
+SETTINGS merge_selector_base = 15, {durable}
 """
 
-SUMS: Final = f"""
-CREATE TABLE IF NOT EXISTS {{database}}.sums (
+IDENTIFIERS: Final = """
+CREATE TABLE IF NOT EXISTS {database}.identifiers (
+    identifier_hash UInt64 CODEC(Delta, ZSTD(1)),
+    counted Bool,
+    day Date,
+    log_offset UInt64 CODEC(T64, LZ4),
+    redriven Bool DEFAULT false,
+    INDEX offsets log_offset {one_per_part}
+)
+ENGINE = MergeTree
+PARTITION BY day
+ORDER BY identifier_hash
+SETTINGS index_granularity = 1024, merge_selector_base = 15, {durable}
+"""
+
+# A minute whose events were all cancelled keeps a row with zeros, which summaries leave out.
+SUMS: Final = """
+CREATE TABLE IF NOT EXISTS {database}.sums (
     account LowCardinality(String),
     livemode Bool,
     meter LowCardinality(String),
     customer String,
     bucket DateTime('UTC'),
     events SimpleAggregateFunction(sum, Int64),
-    total SimpleAggregateFunction(sum, Decimal(76, 15))
+    total SimpleAggregateFunction(sum, Decimal(76, 15)),
+    step SimpleAggregateFunction(max, UInt64),
+    INDEX steps step {one_per_part}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS {_DURABLE}
+SETTINGS {durable}
 """
 
-SUMS_ROWS: Final = """
-SELECT
-    account, livemode, meter, customer,
-    toStartOfMinute(timestamp) AS bucket,
-    count() AS events,
-    sum(toDecimal256(value, 15)) AS total
-FROM {database}.events
-WHERE status = 'counted' AND NOT keeps_latest
-GROUP BY account, livemode, meter, customer, bucket
-"""
-
-SUMS_FOLD: Final = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.sums_fold TO {{database}}.sums AS {SUMS_ROWS}"
-
-# A minute whose events were all cancelled keeps a row with zeros, which summaries leave out.
-SUMS_CANCEL_ROWS: Final = """
-SELECT
-    account, livemode, meter, customer,
-    toStartOfMinute(timestamp) AS bucket,
-    -toInt64(count()) AS events,
-    -sum(toDecimal256(value, 15)) AS total
-FROM {database}.cancellations
-WHERE NOT keeps_latest
-GROUP BY account, livemode, meter, customer, bucket
-"""
-
-SUMS_CANCEL_FOLD: Final = (
-    f"CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.sums_cancel_fold TO {{database}}.sums AS {SUMS_CANCEL_ROWS}"
-)
-
-# last      the value with the greatest (timestamp, log position): the formula `last`
-# survivor  the (timestamp, value) logged last: what remains of an event_time_window, since the last of a window is
-#           the last of its minutes' lasts
-LATESTS: Final = f"""
-CREATE TABLE IF NOT EXISTS {{database}}.latests (
+# last      of the event with the greatest (timestamp, log offset): the formula `last`
+# survivor  of the event logged last: what remains of an event time window, since the last of a window is the last of
+#           its minutes' lasts
+# Both are numbers as `domain/rollups.py` packs them, of which the greatest is the one that is wanted. States of the
+# engine's own argMax say the same and cost four times as much.
+LATESTS: Final = """
+CREATE TABLE IF NOT EXISTS {database}.latests (
     account LowCardinality(String),
     livemode Bool,
     meter LowCardinality(String),
     customer String,
     bucket DateTime('UTC'),
-    last AggregateFunction(argMax, Decimal(38, 15), UInt128),
-    survivor AggregateFunction(argMax, Tuple(DateTime64(3, 'UTC'), Decimal(38, 15)), UInt64)
+    last SimpleAggregateFunction(max, UInt256),
+    survivor SimpleAggregateFunction(max, UInt256),
+    step SimpleAggregateFunction(max, UInt64),
+    INDEX steps step {one_per_part}
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS {_DURABLE}
+SETTINGS {durable}
 """
 
-# Of rows with `timestamp`, `value` and `log_offset`.
-LAST_STATE: Final = (
-    "argMaxState(value, bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Milli(timestamp)), 64), toUInt128(log_offset)))"
-)
-SURVIVOR_STATE: Final = "argMaxState((timestamp, value), log_offset)"
-
-LATESTS_ROWS: Final = f"""
-SELECT
-    account, livemode, meter, customer,
-    toStartOfMinute(timestamp) AS bucket,
-    {LAST_STATE} AS last,
-    {SURVIVOR_STATE} AS survivor
-FROM {{database}}.events
-WHERE status = 'counted' AND keeps_latest
-GROUP BY account, livemode, meter, customer, bucket
-"""
-
-LATESTS_FOLD: Final = (
-    f"CREATE MATERIALIZED VIEW IF NOT EXISTS {{database}}.latests_fold TO {{database}}.latests AS {LATESTS_ROWS}"
-)
-
-# T64 takes 4 bytes an event off, and no time. An insert that is redone over an upgrade may leave an event here twice,
-# which changes neither which is the latest nor what a cancellation takes out.
-LATEST_EVENTS: Final = f"""
-CREATE TABLE {{database}}.latest_events (
+# T64 takes 4 bytes an event off, and no time. `moved`: how far behind its first place in the log a redriven event
+# stands; what was received last goes by the first receipt.
+LATEST_EVENTS: Final = """
+CREATE TABLE IF NOT EXISTS {database}.latest_events (
     account LowCardinality(String),
     livemode Bool,
     meter LowCardinality(String),
@@ -155,29 +144,19 @@ CREATE TABLE {{database}}.latest_events (
     bucket DateTime('UTC'),
     timestamp DateTime64(3, 'UTC') CODEC(T64, LZ4),
     value Decimal(38, 15),
-    log_offset UInt64 CODEC(T64, LZ4)
+    log_offset UInt64 CODEC(T64, LZ4),
+    moved UInt64 DEFAULT 0 CODEC(T64, LZ4),
+    INDEX offsets log_offset {one_per_part}
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS {_DURABLE}
-"""
-
-LATEST_EVENTS_ROWS: Final = """
-SELECT account, livemode, meter, customer, toStartOfMinute(timestamp) AS bucket, timestamp, value, log_offset
-FROM {database}.events
-WHERE status = 'counted' AND keeps_latest
-"""
-
-LATEST_EVENTS_FILL: Final = f"INSERT INTO {{database}}.latest_events {LATEST_EVENTS_ROWS}"
-
-LATEST_EVENTS_FOLD: Final = f"""
-CREATE MATERIALIZED VIEW {{database}}.latest_events_fold TO {{database}}.latest_events AS {LATEST_EVENTS_ROWS}
+SETTINGS {durable}
 """
 
 # Without partitions, one insert is one part, so that a query sees all of its cancellations or none.
-CANCELLATIONS: Final = f"""
-CREATE TABLE IF NOT EXISTS {{database}}.cancellations (
+CANCELLATIONS: Final = """
+CREATE TABLE IF NOT EXISTS {database}.cancellations (
     account LowCardinality(String),
     livemode Bool,
     identifier_hash UInt64,
@@ -189,35 +168,52 @@ CREATE TABLE IF NOT EXISTS {{database}}.cancellations (
     keeps_latest Bool,
     event_offset UInt64,
     log_offset UInt64,
-    cancelled_at DateTime64(3, 'UTC')
+    cancelled_at DateTime64(3, 'UTC'),
+    INDEX offsets log_offset {one_per_part}
 )
 ENGINE = MergeTree
 ORDER BY identifier_hash
-SETTINGS index_granularity = 1024, {_DURABLE}
+SETTINGS index_granularity = 1024, {durable}
 """
 
-LATESTS_CANCELLED: Final = f"""
-CREATE TABLE IF NOT EXISTS {{database}}.latests_cancelled (
+LATESTS_CANCELLED: Final = """
+CREATE TABLE IF NOT EXISTS {database}.latests_cancelled (
     account LowCardinality(String),
     livemode Bool,
     meter LowCardinality(String),
     customer String,
     bucket DateTime('UTC'),
     event_offset UInt64,
-    log_offset UInt64
+    log_offset UInt64,
+    INDEX offsets log_offset {one_per_part}
 )
 ENGINE = MergeTree
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS index_granularity = 1024, {_DURABLE}
+SETTINGS index_granularity = 1024, {durable}
 """
 
-LATESTS_CANCELLED_ROWS: Final = """
-SELECT account, livemode, meter, customer, toStartOfMinute(timestamp) AS bucket, event_offset, log_offset
-FROM {database}.cancellations
-WHERE keeps_latest
-"""
+TABLES: Final = (EVENTS, IDENTIFIERS, SUMS, LATESTS, LATEST_EVENTS, CANCELLATIONS, LATESTS_CANCELLED)
 
-LATESTS_CANCELLED_FOLD: Final = (
-    "CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.latests_cancelled_fold TO {database}.latests_cancelled "
-    f"AS {LATESTS_CANCELLED_ROWS}"
-)
+
+def create(table: str, database: str) -> str:
+    """The statement that makes one of TABLES, unless it is there."""
+    return table.format(database=database, durable=_DURABLE, one_per_part=_ONE_PER_PART)
+
+
+# A packed number made of a row of `latest_events`, and what it tells. Its value is a whole number of 10^-15.
+_SIGN: Final = "toInt256('170141183460469231731687303715884105728')"
+_PACKED_VALUE: Final = f"toUInt256(toInt256(reinterpretAsInt128(value)) + {_SIGN})"
+_AT_MS: Final = "toUInt64(toUnixTimestamp64Milli(timestamp))"
+_PLACE: Final = "toUInt256(log_offset - moved)"
+PACKED_LAST: Final = f"bitShiftLeft(toUInt256({_AT_MS}), 192) + bitShiftLeft({_PLACE}, 128) + {_PACKED_VALUE}"
+PACKED_SURVIVOR: Final = f"bitShiftLeft({_PLACE}, 192) + bitShiftLeft(toUInt256({_AT_MS}), 128) + {_PACKED_VALUE}"
+
+
+def unpacked_value(packed: str) -> str:
+    """SQL of the value in 10^-15 (Int256) of such a number."""
+    return f"(toInt256(toUInt128({packed})) - {_SIGN})"
+
+
+def unpacked_second(packed: str) -> str:
+    """SQL of the number (Int64) between the first and the value: of a survivor, its timestamp in milliseconds."""
+    return f"toInt64(toUInt64(bitShiftRight({packed}, 128)))"

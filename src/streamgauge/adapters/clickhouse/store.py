@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
-import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from numpy.typing import NDArray
 
+from streamgauge.adapters.clickhouse import step as steps
 from streamgauge.adapters.clickhouse.audit import ClickHouseAudit
 from streamgauge.adapters.clickhouse.cancellations import (
     cancellation_table,
@@ -16,36 +16,27 @@ from streamgauge.adapters.clickhouse.cancellations import (
     cancelled_at_sql,
     counted_event,
     counted_sql,
+    latests_cancelled_rows,
+    negative_sums,
 )
 from streamgauge.adapters.clickhouse.errors import translated
+from streamgauge.adapters.clickhouse.event_rows import event_rows
 from streamgauge.adapters.clickhouse.preparation import prepare
-from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups
+from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups, with_step
+from streamgauge.adapters.clickhouse.step import StepWriter
+from streamgauge.adapters.clickhouse.stored_events import STORED_COLUMNS, stored_event
+from streamgauge.adapters.clickhouse.stored_events import cancelled_sql as cancelled_sql_of
 from streamgauge.adapters.clickhouse.summaries import cancelled_sql, summary_sql, window_total
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
-from streamgauge.domain.fate import Fate
-from streamgauge.domain.payload_text import payload_of
 from streamgauge.domain.receipt import StoredEvent
+from streamgauge.domain.rollups import fold
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
 
-# One insert is one block, so that one token names all of it; the applier bounds its size.
-_INSERT_SETTINGS: Final[dict[str, Any]] = {
-    "max_threads": 1,
-    "max_insert_threads": 1,
-    "max_insert_block_size": 10_000_000,
-    "min_insert_block_size_rows": 10_000_000,
-    "min_insert_block_size_bytes": 2**32,
-    "input_format_parallel_parsing": 0,
-    "deduplicate_blocks_in_dependent_materialized_views": 1,
-    "throw_on_max_partitions_per_insert_block": 0,
-}
 _LOOKUP_HASHES_MAX: Final = 10_000
 _LOOKUP_SETTINGS: Final[dict[str, Any]] = {"max_threads": 1, "max_query_size": 2**20}
-_IDENTIFIED: Final = (
-    "identifier_hash = {hash:UInt64} AND identifier = {identifier:String} "
-    "AND account = {account:String} AND livemode = {livemode:Bool}"
-)
+_IDENTIFIED: Final = "identifier = {identifier:String} AND account = {account:String} AND livemode = {livemode:Bool}"
 
 
 class ClickHouseStore:
@@ -59,56 +50,75 @@ class ClickHouseStore:
         with translated("create the usage store's tables"):
             prepare(writer, database)
 
-    def insert(self, events: SettledEvents, token: str) -> None:
-        with translated(f"insert {events.table.num_rows} events as {token}"):
-            self._insert("events", events.table, token)
+    def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
+        with translated(f"insert {events.table.num_rows} events of the step at offset {step}"):
+            writer = StepWriter(self._writer, self._database, again=again)
+            # Rows of the step are those at its first offset or later: nothing after it was ever written.
+            of_step = f"log_offset >= {step:d}"
+            writer.write(steps.EVENTS, event_rows(events.table), f"log_partition = 0 AND {of_step}")
+            writer.write(steps.IDENTIFIERS, events.identifiers, of_step)
+            rows = fold(events.table)
+            writer.write(steps.SUMS, with_step(rows.sums, _folded(step)), f"step >= {_folded(step):d}")
+            writer.write(steps.LATESTS, with_step(rows.latests, _folded(step)), f"step >= {_folded(step):d}")
+            writer.write(steps.LATEST_EVENTS, rows.latest_events, of_step)
 
-    def cancel(self, cancellations: Sequence[Cancellation], token: str) -> None:
+    def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         if not cancellations:
             return
-        # Both views into `sums` carry their token on. The engine keeps them apart by view; the word does so by itself.
-        with translated(f"cancel {len(cancellations)} events as {token}"):
-            self._insert("cancellations", cancellation_table(cancellations), f"cancel {token}")
+        with translated(f"cancel {len(cancellations)} events in the step at offset {step}"):
+            writer = StepWriter(self._writer, self._database, again=again)
+            of_step, number = f"log_offset >= {step:d}", _cancelled(step)
+            writer.write(steps.CANCELLATIONS, cancellation_table(cancellations), of_step)
+            writer.write(steps.SUMS, with_step(negative_sums(cancellations), number), f"step >= {number:d}")
+            writer.write(steps.LATESTS_CANCELLED, latests_cancelled_rows(cancellations), of_step)
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
         found: list[Claim] = []
         for listed in _lists(hashes):
             with translated("look up identifiers"):
-                rows = self._writer.query(
-                    "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
-                    f"FROM {self._database}.events "
-                    f"WHERE identifier_hash IN ({listed}) AND status = 'counted' "
-                    f"AND received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC') "
-                    f"AND log_offset < {below_offset:d}",
-                    settings=_LOOKUP_SETTINGS,
-                ).result_rows
-            found.extend(Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows)
+                sql = _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
+                places = self._writer.query(sql, settings=_LOOKUP_SETTINGS).result_rows
+                for offsets in _lists([offset for offset, _ in places]):
+                    rows = self._writer.query(
+                        "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
+                        f"FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN ({offsets}) "
+                        f"AND {_received_since(since_ms)}",
+                        settings=_LOOKUP_SETTINGS,
+                    ).result_rows
+                    found.extend(
+                        Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows
+                    )
         return found
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
         # Other threads than the applier's ask too, and must not wait for an insert: so the reader answers.
         found: list[CountedEvent] = []
         for listed in _lists(hashes):
-            sql = counted_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
-            events = self._read("look up counted events", sql, {}, _LOOKUP_SETTINGS)
+            sql = _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
+            places = {int(offset): int(number) for offset, number in self._look_up("look up identifiers", sql)}
+            if not places:
+                continue
             sql = cancelled_at_sql(self._database, listed, below_offset=below_offset)
-            cancelled = cancelled_at(self._read("look up cancellations", sql, {}, _LOOKUP_SETTINGS)) if events else {}
-            found.extend(counted_event(row, cancelled) for row in events)
+            cancelled = cancelled_at(self._look_up("look up cancellations", sql))
+            for offsets in _lists(list(places)):
+                sql = counted_sql(self._database, offsets, since_ms=since_ms)
+                events = self._look_up("look up counted events", sql)
+                found.extend(counted_event(row, places, cancelled) for row in events)
         return found
 
     def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
-        where = f"status = 'counted' AND received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC')"
+        since_ms = max(since_ms, 0)
         with translated("list the days that hold identifiers"):
             days = self._writer.query(
-                f"SELECT toYYYYMMDD(received_at) AS day, toUnixTimestamp64Milli(max(received_at)) "
-                f"FROM {self._database}.events WHERE {where} GROUP BY day ORDER BY day"
+                "SELECT toYYYYMMDD(received_at) AS day, toUnixTimestamp64Milli(max(received_at)) "
+                f"FROM {self._database}.events WHERE {_received_since(since_ms)} GROUP BY day ORDER BY day"
             ).result_rows
         for day, last_ms in days:
             with (
                 translated(f"read the identifiers of {day}"),
                 self._writer.query_np_stream(
-                    f"SELECT identifier_hash FROM {self._database}.events "
-                    f"WHERE {where} AND toYYYYMMDD(received_at) = {day:d}",
+                    f"SELECT identifier_hash FROM {self._database}.identifiers "
+                    f"WHERE counted AND toYYYYMMDD(day) = {day:d}",
                     settings={"max_block_size": 2**20, "preferred_block_size_bytes": 2**24},
                 ) as blocks,
             ):
@@ -123,8 +133,7 @@ class ClickHouseStore:
     def count_claimed(self, *, since_ms: int) -> int:
         with translated("count identifiers"):
             (row,) = self._writer.query(
-                f"SELECT count() FROM {self._database}.events WHERE status = 'counted' "
-                f"AND received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC')"
+                f"SELECT count() FROM {self._database}.identifiers WHERE counted AND {_day_since(since_ms)}"
             ).result_rows
         return int(row[0])
 
@@ -139,18 +148,17 @@ class ClickHouseStore:
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
         rows = self._read(
             "look up an identifier",
-            "SELECT event_name, status, code, meter, customer, value, toUnixTimestamp64Milli(timestamp), "
-            "timestamp_given, toUnixTimestamp64Milli(received_at), log_offset, payload, "
-            f"log_offset IN (SELECT event_offset FROM {self._database}.cancellations WHERE {_IDENTIFIED}) "
-            f"FROM {self._database}.events WHERE {_IDENTIFIED} ORDER BY log_partition, log_offset",
-            {
-                "hash": identifier_hash,
-                "identifier": identifier,
-                "account": tenant.account_id,
-                "livemode": tenant.livemode,
-            },
+            f"SELECT {STORED_COLUMNS} FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN "
+            f"(SELECT log_offset FROM {self._database}.identifiers WHERE identifier_hash = {identifier_hash:d}) "
+            f"AND {_IDENTIFIED} ORDER BY log_offset",
+            {"identifier": identifier, "account": tenant.account_id, "livemode": tenant.livemode},
         )
-        return [_stored_event(identifier, row) for row in rows]
+        if not rows:
+            return []
+        # After the events: whatever was cancelled is then among them.
+        cancelled = self._look_up("look up cancellations", cancelled_sql_of(self._database, [identifier_hash]))
+        cancelled_at_ms = {int(offset): int(at_ms) for offset, at_ms in cancelled}
+        return [stored_event(row, cancelled_at_ms) for row in rows]
 
     @property
     def audit(self) -> ClickHouseAudit:
@@ -165,17 +173,8 @@ class ClickHouseStore:
         self._reader.close()
         self._writer.close()
 
-    def _insert(self, table: str, rows: pa.Table, token: str) -> None:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, rows.schema) as file:
-            file.write_table(rows)
-        self._writer.raw_insert(
-            f"{self._database}.{table}",
-            column_names=rows.column_names,
-            insert_block=memoryview(sink.getvalue()),
-            fmt="Arrow",
-            settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
-        )
+    def _look_up(self, doing: str, sql: str) -> Sequence[Sequence[Any]]:
+        return self._read(doing, sql, {}, _LOOKUP_SETTINGS)
 
     def _read(
         self, doing: str, sql: str, parameters: dict[str, Any], settings: dict[str, Any] | None = None
@@ -186,25 +185,33 @@ class ClickHouseStore:
             return cast(Sequence[Sequence[Any]], found.result_rows)
 
 
-def _lists(hashes: NDArray[np.uint64]) -> Iterator[str]:
-    """The hashes as SQL lists them, in portions that fit into a query."""
-    for start in range(0, len(hashes), _LOOKUP_HASHES_MAX):
-        yield ",".join(map(str, hashes[start : start + _LOOKUP_HASHES_MAX].tolist()))
+def _lists(numbers: NDArray[np.uint64] | Sequence[int]) -> Iterator[str]:
+    """The numbers as SQL lists them, in portions that fit into a query."""
+    for start in range(0, len(numbers), _LOOKUP_HASHES_MAX):
+        yield ",".join(map(str, list(numbers[start : start + _LOOKUP_HASHES_MAX])))
 
 
-def _stored_event(identifier: str, row: Sequence[Any]) -> StoredEvent:
-    name, status, code, meter, customer, value, timestamp_ms, given, received_at_ms, offset, payload, gone = row
-    return StoredEvent(
-        identifier=identifier,
-        event_name=name,
-        status=Fate.CANCELLED if gone else Fate(status),
-        code=code,
-        meter=meter,
-        customer=customer,
-        value=value,
-        timestamp_ms=int(timestamp_ms),
-        timestamp_given=bool(given),
-        received_at_ms=int(received_at_ms),
-        log_offset=int(offset),
-        payload=payload_of(payload),
+def _offsets_sql(database: str, listed: str, *, since_ms: int, below_offset: int) -> str:
+    """(offset, hash) of the counted events with one of the `listed` hashes."""
+    return (
+        f"SELECT log_offset, identifier_hash FROM {database}.identifiers WHERE identifier_hash IN ({listed}) "
+        f"AND counted AND {_day_since(since_ms)} AND log_offset < {below_offset:d}"
     )
+
+
+def _received_since(since_ms: int) -> str:
+    return f"received_at >= fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC')"
+
+
+def _day_since(since_ms: int) -> str:
+    """Of `identifiers`, which know the day of receipt alone: nothing is left out, and a part of a day too much."""
+    return f"day >= toDate(fromUnixTimestamp64Milli({max(since_ms, 0):d}, 'UTC'))"
+
+
+# A rollup's rows say of which step they are. A step folds its events in first, and then what it cancels.
+def _folded(step: int) -> int:
+    return 2 * step + 1
+
+
+def _cancelled(step: int) -> int:
+    return 2 * step + 2

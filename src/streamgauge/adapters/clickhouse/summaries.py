@@ -1,13 +1,16 @@
 """Summaries in SQL: the formula of a meter over windows of its rollups."""
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
+from decimal import Context, Decimal
+from typing import Any, Final
 
-from streamgauge.adapters.clickhouse.schema import LAST_STATE, SURVIVOR_STATE
+from streamgauge.adapters.clickhouse.schema import PACKED_LAST, PACKED_SURVIVOR, unpacked_second, unpacked_value
+from streamgauge.domain.decimals import VALUE_TYPE
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.summary import MINUTE_S, WINDOW_S, Range
 from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
+
+_EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 
 _START_OF = {EventTimeWindow.HOUR: "toStartOfHour", EventTimeWindow.DAY: "toStartOfDay"}
 
@@ -79,42 +82,47 @@ def _source(query: SummaryQuery, database: str, *, with_cancellations: bool) -> 
     if not query.meter.keeps_latest:
         return f"SELECT bucket AS at, events, total FROM {database}.sums WHERE {_OF_CUSTOMER}"
     if query.meter.event_time_window is None:
-        return _latests(database, "last", LAST_STATE, with_cancellations=with_cancellations)
+        return _latests(database, "last", PACKED_LAST, with_cancellations=with_cancellations)
     start_of = _START_OF[query.meter.event_time_window]
-    minutes = _latests(database, "survivor", SURVIVOR_STATE, with_cancellations=with_cancellations)
+    minutes = _latests(database, "survivor", PACKED_SURVIVOR, with_cancellations=with_cancellations)
     return (
-        "SELECT kept.1 AS at, kept.2 AS value "
-        f"FROM (SELECT argMaxMerge(survivor) AS kept FROM ({minutes}) GROUP BY {start_of}(at))"
+        f"SELECT fromUnixTimestamp64Milli({unpacked_second('kept')}, 'UTC') AS at, {unpacked_value('kept')} AS scaled "
+        f"FROM (SELECT max(survivor) AS kept FROM ({minutes}) GROUP BY {start_of}(at))"
     )
 
 
-def _latests(database: str, name: str, state: str, *, with_cancellations: bool) -> str:
-    """The minutes, with the state `name` of each: those that hold a cancellation from their events, the rest, or
-    all, from the rollup."""
+def _latests(database: str, name: str, packed: str, *, with_cancellations: bool) -> str:
+    """The minutes, with the packed number `name` of each: those that hold a cancellation from their events, the rest,
+    or all, from the rollup."""
     rollup = f"SELECT bucket AS at, {name} FROM {database}.latests WHERE {_OF_CUSTOMER}"
     if not with_cancellations:
         return rollup
     cancelled = f"FROM {database}.latests_cancelled WHERE {_OF_CUSTOMER} AND log_offset <= {{cancelled_up_to:UInt64}}"
     return (
         f"{rollup} AND bucket NOT IN (SELECT bucket {cancelled}) UNION ALL "
-        f"SELECT bucket AS at, {state} AS {name} FROM {database}.latest_events WHERE {_OF_CUSTOMER} "
+        f"SELECT bucket AS at, max({packed}) AS {name} FROM {database}.latest_events WHERE {_OF_CUSTOMER} "
         f"AND bucket IN (SELECT bucket {cancelled}) AND log_offset NOT IN (SELECT event_offset {cancelled}) "
         "GROUP BY bucket"
     )
 
 
 def _value(query: SummaryQuery) -> str:
+    """In 10^-15 for formulas over packed numbers, see `_is_scaled`."""
     windowed = query.meter.event_time_window is not None
     match query.meter.formula:
         case Formula.COUNT:
-            return f"toDecimal256({'count()' if windowed else 'sum(events)'}, 15)"
+            return "count()" if windowed else "sum(events)"
         case Formula.SUM:
-            return "sum(toDecimal256(value, 15))" if windowed else "sum(total)"
+            return "sum(scaled)" if windowed else "sum(total)"
         case Formula.LAST:
-            return f"toDecimal256({'argMax(value, at)' if windowed else 'argMaxMerge(last)'}, 15)"
+            return "argMax(scaled, at)" if windowed else unpacked_value("max(last)")
+
+
+def _is_scaled(query: SummaryQuery) -> bool:
+    return query.meter.keeps_latest and query.meter.formula is not Formula.COUNT
 
 
 def window_total(query: SummaryQuery, row: Sequence[Any]) -> WindowTotal:
     start_s, value = int(row[0]), Decimal(row[1])
     end_s = query.range.end_s if query.grouping is None else start_s + WINDOW_S[query.grouping]
-    return WindowTotal(Range(start_s, end_s), value)
+    return WindowTotal(Range(start_s, end_s), value.scaleb(-VALUE_TYPE.scale, _EXACT) if _is_scaled(query) else value)

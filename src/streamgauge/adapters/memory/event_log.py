@@ -97,7 +97,7 @@ class MemoryProgress:
 
     def intend(self, intent: Intent) -> None:
         if intent.first_offset != self._checkpoint.next_offset:
-            raise Corrupt(f"intent {intent.token} does not begin at the checkpoint {self._checkpoint.next_offset}")
+            raise Corrupt(f"intent {intent} does not begin at the checkpoint {self._checkpoint.next_offset}")
         self._intent = intent
 
     def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, Tally]) -> None:

@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from streamgauge.adapters.memory.usage_store import MemoryUsageStore
+from streamgauge.adapters.memory.usage_store import MemoryUsageStore, first_place
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.recount import RECOUNT_SCHEMA
+from streamgauge.domain.settled_events import milliseconds
 from streamgauge.domain.summary import MINUTE_S, Range
 from streamgauge.engine.ports.usage_audit import EVENTS_KEPT_SCHEMA, LATESTS_SCHEMA, SUMS_SCHEMA
 
@@ -25,6 +26,9 @@ class MemoryUsageAudit:
     def events(self, first_hash: int, last_hash: int) -> pa.Table:
         rows = [row for row in self._store.rows if first_hash <= row["identifier_hash"] <= last_hash]
         return pa.Table.from_pylist([_plain(row) for row in rows], schema=RECOUNT_SCHEMA)
+
+    def unnamed(self, limit: int) -> Sequence[int]:
+        return []
 
     def cancellations(self, first_hash: int, last_hash: int) -> Sequence[Cancellation]:
         return [each for each in self._store.cancellations if first_hash <= each.identifier_hash <= last_hash]
@@ -56,8 +60,8 @@ class MemoryUsageAudit:
 
 
 def _latest(events: list[StoredEvent]) -> dict[str, Any]:
-    last = max(events, key=lambda each: (each.timestamp_ms, each.log_offset))
-    survivor = max(events, key=lambda each: each.log_offset)
+    last = max(events, key=lambda each: (each.timestamp_ms, first_place(each)))
+    survivor = max(events, key=first_place)
     return {"last": last.value, "survivor_at_ms": survivor.timestamp_ms, "survivor": survivor.value}
 
 
@@ -81,4 +85,6 @@ def _rows(
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: round(row[name].timestamp() * 1000) for name in ("timestamp", "received_at")}
+    first = {"first_offset": row["log_offset"], "first_received_at": row["received_at"]}
+    row = first | row
+    return row | {name: milliseconds(row[name]) for name in ("timestamp", "received_at", "first_received_at")}

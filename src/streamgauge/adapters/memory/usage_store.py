@@ -13,9 +13,9 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
-from streamgauge.domain.payload_text import payload_of
+from streamgauge.domain.payload_text import filled, payload_of
 from streamgauge.domain.receipt import StoredEvent
-from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.domain.settled_events import FIRST_RECEIPT_SCHEMA, SettledEvents, milliseconds
 from streamgauge.domain.summary import WINDOW_S, Range
 from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
 
@@ -24,25 +24,26 @@ _EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 
 class MemoryUsageStore:
     def __init__(self) -> None:
-        self._tokens: set[str] = set()
-        self._cancel_tokens: set[str] = set()
+        self._offsets: set[int] = set()
         self._cancelled: dict[tuple[Tenant, str, int], Cancellation] = {}  # by identifier and the event's offset
         self._events: dict[Tenant, list[tuple[int, StoredEvent, bool]]] = defaultdict(list)
-        self.rows: list[dict[str, Any]] = []  # as they were inserted (SETTLED_SCHEMA)
+        self.rows: list[dict[str, Any]] = []  # as they were inserted (SETTLED_SCHEMA), with their hashes
 
-    def insert(self, events: SettledEvents, token: str) -> None:
-        if token in self._tokens:
-            return
-        self._tokens.add(token)
-        for row in events.table.to_pylist():
+    def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
+        for row, number in zip(events.table.to_pylist(), events.hashes.tolist(), strict=True):
+            if row["log_offset"] in self._offsets:
+                assert again, "inserted before, and nobody says so"
+                continue
+            self._offsets.add(row["log_offset"])
+            if row.get("first_offset") == row["log_offset"]:  # another event of its step is redriven
+                row = {name: each for name, each in row.items() if name not in FIRST_RECEIPT_SCHEMA.names}
+            text = filled(row["payload_form"], row["customer"], row["value"]) or row["payload_text"]
+            row |= {"identifier_hash": number, "payload": text}
             self.rows.append(row)
             tenant = Tenant(row["account"], row["livemode"])
-            self._events[tenant].append((row["identifier_hash"], _stored(row), row["keeps_latest"]))
+            self._events[tenant].append((number, _stored(row), row["keeps_latest"]))
 
-    def cancel(self, cancellations: Sequence[Cancellation], token: str) -> None:
-        if token in self._cancel_tokens:
-            return
-        self._cancel_tokens.add(token)
+    def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
@@ -103,10 +104,7 @@ class MemoryUsageStore:
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
         events = [event for _, event, _ in self._events[tenant] if event.identifier == identifier]
-        return [
-            replace(event, status=Fate.CANCELLED) if self._cancellation_of(tenant, event) else event
-            for event in sorted(events, key=lambda event: event.log_offset)
-        ]
+        return [self.as_cancelled(tenant, event) for event in sorted(events, key=lambda event: event.log_offset)]
 
     @property
     def cancellations(self) -> Sequence[Cancellation]:
@@ -119,6 +117,18 @@ class MemoryUsageStore:
             for tenant, _, event, keeps_latest in self._counted(0)
             if self._cancellation_of(tenant, event) is None
         ]
+
+    def all_of(self, tenant: Tenant) -> list[StoredEvent]:
+        """Every event of a tenant, cancelled ones as such."""
+        return [self.as_cancelled(tenant, event) for _, event, _ in list(self._events[tenant])]
+
+    def tenants(self) -> list[Tenant]:
+        return list(self._events)
+
+    def as_cancelled(self, tenant: Tenant, event: StoredEvent) -> StoredEvent:
+        """The event as it is now: with the status and the time of its cancellation, if there is one."""
+        gone = self._cancellation_of(tenant, event)
+        return event if gone is None else replace(event, status=Fate.CANCELLED, cancelled_at_ms=gone.cancelled_at_ms)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -147,8 +157,8 @@ class MemoryUsageStore:
         if query.meter.event_time_window is None:
             return events
         step_ms = WINDOW_S[query.meter.event_time_window] * 1000
-        # Later in the log replaces earlier: what is left is the event that was received last.
-        kept = {event.timestamp_ms // step_ms: event for event in sorted(events, key=lambda each: each.log_offset)}
+        # Later replaces earlier: what is left is the event that was received last, which no redrive changes.
+        kept = {event.timestamp_ms // step_ms: event for event in sorted(events, key=first_place)}
         return kept.values()
 
 
@@ -168,7 +178,12 @@ def _formula(query: SummaryQuery, events: Sequence[StoredEvent]) -> Decimal:
             with localcontext(_EXACT):
                 return sum((event.value or Decimal(0) for event in events), Decimal(0))
         case Formula.LAST:
-            return max(events, key=lambda each: (each.timestamp_ms, each.log_offset)).value or Decimal(0)
+            return max(events, key=lambda each: (each.timestamp_ms, first_place(each))).value or Decimal(0)
+
+
+def first_place(event: StoredEvent) -> int:
+    """Where in the log it stood when it was received."""
+    return event.log_offset if event.first_offset is None else event.first_offset
 
 
 def _stored(row: dict[str, Any]) -> StoredEvent:
@@ -180,9 +195,13 @@ def _stored(row: dict[str, Any]) -> StoredEvent:
         meter=row["meter"],
         customer=row["customer"],
         value=row["value"],
-        timestamp_ms=round(row["timestamp"].timestamp() * 1000),
+        timestamp_ms=milliseconds(row["timestamp"]),
         timestamp_given=row["timestamp_given"],
-        received_at_ms=round(row["received_at"].timestamp() * 1000),
+        received_at_ms=milliseconds(row["received_at"]),
         log_offset=row["log_offset"],
         payload=payload_of(row["payload"]),
+        key_id=row["key_id"],
+        session_id=row["session_id"],
+        first_offset=row.get("first_offset"),
+        first_received_at_ms=None if "first_offset" not in row else milliseconds(row["first_received_at"]),
     )

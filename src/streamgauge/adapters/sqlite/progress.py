@@ -19,7 +19,9 @@ _FIRST: Final = (
         PRIMARY KEY (account_id, livemode)
     ) WITHOUT ROWID""",
 )
-_STEPS: Final = (_FIRST, ("ALTER TABLE applied ADD COLUMN cancellations INTEGER NOT NULL DEFAULT 0",))
+_CANCELLATIONS: Final = ("ALTER TABLE applied ADD COLUMN cancellations INTEGER NOT NULL DEFAULT 0",)
+_REDRIVEN: Final = ("ALTER TABLE applied ADD COLUMN redriven INTEGER NOT NULL DEFAULT 0",)
+_STEPS: Final = (_FIRST, _CANCELLATIONS, _REDRIVEN)
 
 
 class SqliteProgress:
@@ -41,7 +43,7 @@ class SqliteProgress:
         with self._database.writing() as connection:
             (next_offset,) = connection.execute("SELECT next_offset FROM checkpoint").fetchone()
             if intent.first_offset != next_offset:
-                raise Corrupt(f"intent {intent.token} does not begin at the checkpoint {next_offset}")
+                raise Corrupt(f"intent {intent} does not begin at the checkpoint {next_offset}")
             connection.execute("DELETE FROM intent")
             connection.execute("INSERT INTO intent VALUES (?, ?)", (intent.first_offset, intent.next_offset))
 
@@ -53,17 +55,20 @@ class SqliteProgress:
                 (checkpoint.next_offset, checkpoint.received_at_ms),
             )
             connection.executemany(
-                "INSERT INTO applied VALUES (?, ?, ?, ?) ON CONFLICT (account_id, livemode) DO UPDATE "
-                "SET events = events + excluded.events, cancellations = cancellations + excluded.cancellations",
+                "INSERT INTO applied VALUES (?, ?, ?, ?, ?) ON CONFLICT (account_id, livemode) DO UPDATE "
+                "SET events = events + excluded.events, cancellations = cancellations + excluded.cancellations, "
+                "redriven = redriven + excluded.redriven",
                 [
-                    (each.account_id, each.livemode, tally.events, tally.cancellations)
+                    (each.account_id, each.livemode, tally.events, tally.cancellations, tally.redriven)
                     for each, tally in applied.items()
                 ],
             )
 
     def applied(self) -> Mapping[Tenant, Tally]:
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT account_id, livemode, events, cancellations FROM applied").fetchall()
+            rows = connection.execute(
+                "SELECT account_id, livemode, events, cancellations, redriven FROM applied"
+            ).fetchall()
         return {Tenant(account_id, bool(livemode)): Tally(*counts) for account_id, livemode, *counts in rows}
 
     def close(self) -> None:

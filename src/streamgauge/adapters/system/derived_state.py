@@ -9,12 +9,16 @@ from streamgauge.domain.errors import Corrupt
 from streamgauge.engine.ports.rebuild import Stage
 
 MARK_FILE: Final = "rebuild"
+FORMAT_FILE: Final = "format"
+# Of stores from before formats were noted.
+FIRST_FORMAT: Final = 1
 
 
 class FolderState:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mark = folder / MARK_FILE
+        self._store = folder / "store"
 
     def stage(self) -> Stage | None:
         try:
@@ -30,8 +34,21 @@ class FolderState:
     def unmark(self) -> None:
         remove(self._mark)
 
+    def store_format(self) -> int | None:
+        if not self._store.is_dir():  # what else is there is for whoever opens it to refuse
+            return None
+        try:
+            return int((self._store / FORMAT_FILE).read_text())
+        except FileNotFoundError:
+            return FIRST_FORMAT
+        except ValueError as error:
+            raise Corrupt(f"{self._store / FORMAT_FILE}: {error}; run `streamgauge rebuild --all`") from error
+
+    def note_store_format(self, number: int) -> None:
+        write(self._store / FORMAT_FILE, f"{number}\n")
+
     def delete(self) -> None:
-        shutil.rmtree(self._folder / "store", ignore_errors=False, onerror=_but_for_what_is_gone)
+        shutil.rmtree(self._store, ignore_errors=False, onerror=_but_for_what_is_gone)
         for path in self._folder.glob("progress.db*"):
             path.unlink(missing_ok=True)
         sync_folder(self._folder)

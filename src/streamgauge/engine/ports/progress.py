@@ -23,9 +23,7 @@ class Intent:
     first_offset: int
     next_offset: int
 
-    @property
-    def token(self) -> str:
-        """Names the insert: the same range makes the same token, and the store drops what it already has."""
+    def __str__(self) -> str:
         return f"{self.first_offset}-{self.next_offset}"
 
 

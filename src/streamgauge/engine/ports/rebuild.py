@@ -37,5 +37,11 @@ class DerivedState(Protocol):
     def unmark(self) -> None:
         """What was rebuilt is complete. Durable on return."""
 
+    def store_format(self) -> int | None:
+        """The format that was noted of the store; 1 where none was, None without a store."""
+
+    def note_store_format(self, number: int) -> None:
+        """The store is complete in this format. Durable on return; `delete` forgets it."""
+
     def delete(self) -> None:
         """Delete store and progress; neither is open. What is not there is no fault. Durable on return."""

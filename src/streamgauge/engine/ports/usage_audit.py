@@ -42,6 +42,9 @@ class UsageAudit(Protocol):
         A cancelled one stands as it was stored, as counted.
         """
 
+    def unnamed(self, limit: int) -> Sequence[int]:
+        """Offsets of stored events that no identifier leads to, at most so many: `events` does not list them."""
+
     def cancellations(self, first_hash: int, last_hash: int) -> Sequence[Cancellation]:
         """Every stored cancellation of an identifier with such a hash."""
 

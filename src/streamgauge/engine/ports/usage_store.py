@@ -52,20 +52,22 @@ class WindowTotal:
 
 
 class UsageStore(Protocol):
-    """Raises Unavailable when the store is away, StorageFull when it has no room; a failed insert may be repeated."""
+    """Raises Unavailable when the store is away, StorageFull when it has no room. A call that failed is repeated as it
+    was, with `again`."""
 
-    def insert(self, events: SettledEvents, token: str) -> None:
-        """Store events and fold them into rollups; both would survive a power cut on return.
+    def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
+        """Store the events of a step and fold them into rollups; both would survive a power cut on return.
 
-        The same token with the same events is the same insert: whatever of it is already there, also after a crash
-        in the middle, is not stored again.
+        `step` is the offset in the log at which the step begins. Steps come in order, and the next one only after
+        this one is whole. `again`: the same call may have been cut anywhere before, by a crash or an error; what of
+        it is there is not stored again. Without it the caller knows that nothing of the step is there.
         """
 
-    def cancel(self, cancellations: Sequence[Cancellation], token: str) -> None:
+    def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         """Take these events out of every total, exactly, for every formula; they stay stored, with their claims.
 
-        Durable on return; the same token with the same cancellations is the same call, like that of `insert`. No
-        event is cancelled twice: the caller has looked.
+        Durable on return; `step` and `again` as in `insert`, which comes first when a step has both. No event is
+        cancelled twice: the caller has looked.
         """
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
@@ -79,8 +81,9 @@ class UsageStore(Protocol):
         not seen, so that a step that is redone finds what it found the first time."""
 
     def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
-        """Chunks of hashes of counted events received at or after `since_ms`, with the latest `received_at` (ms) in
-        the chunk, oldest first: what the deduplication filter is rebuilt from."""
+        """Chunks of hashes of all counted events received at or after `since_ms`, and perhaps of some more of that
+        day, with the latest `received_at` (ms) in the chunk, oldest first: what the deduplication filter is rebuilt
+        from."""
 
     def count_events(self) -> int:
         """How many events are stored, whatever their fate."""
