@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import requests
 import stripe
 
+from streamgauge.demo.pinned import session_trusting
+from streamgauge.domain.errors import StartRefused
 from tests.support.program import run
 from tests.support.server import SECRET_KEY
 from tests.support.tls import Certificate, certificate_in, https_server, needs_openssl
@@ -132,6 +135,40 @@ def test_clients_that_leave_before_their_answer_leave_nothing_in_the_log(
     with httpx.Client(verify=context, trust_env=False) as client:
         assert client.get(f"{url}/healthz").status_code == 200
     assert folder.with_suffix(".stderr").read_text() == before
+
+
+def test_status_knows_the_server_of_its_settings_by_its_certificate(
+    url: str, served: Certificate, tmp_path: Path
+) -> None:
+    """Of that file alone: its authority is nobody's that the machine trusts."""
+    settings: dict[str, Any] = {"secret_key": SECRET_KEY, "port": urlsplit(url).port}
+    told = run("status", **settings, tls_cert=served.certificate, tls_key=served.key)
+    assert (told.code, told.err) == (0, "")
+    assert "backlog_events" in told.out
+    other = certificate_in(tmp_path)
+    refused = run("status", **settings, tls_cert=other.certificate, tls_key=other.key)
+    assert (refused.code, "certificate" in refused.err.lower()) == (2, True)
+    unknown = run("status", "--url", url, **settings)
+    assert (unknown.code, "certificate" in unknown.err.lower()) == (2, True)
+
+
+def test_the_demo_goes_through_https(served: Certificate, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"tls_cert": served.certificate, "tls_key": served.key}
+    done = run("demo", "--once", "--data-dir", str(tmp_path / "data"), "--port", "0", seconds=180, **settings)
+    assert done.code == 0, done.out + done.err
+    assert "All totals are equal" in done.out
+
+
+def test_only_the_holder_of_the_certificate_is_trusted(url: str, served: Certificate, tmp_path: Path) -> None:
+    with closing(session_trusting(served.certificate)) as session:
+        assert session.get(f"{url}/healthz", timeout=10).status_code == 200
+    with (
+        closing(session_trusting(certificate_in(tmp_path).certificate)) as session,
+        pytest.raises(requests.exceptions.SSLError),
+    ):
+        session.get(f"{url}/healthz", timeout=10)
+    with pytest.raises(StartRefused, match="cannot be read as a certificate"):
+        session_trusting(served.key)
 
 
 def test_what_cannot_be_served_is_refused_at_the_start_in_one_line(tmp_path: Path, served: Certificate) -> None:

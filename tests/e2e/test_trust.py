@@ -113,6 +113,28 @@ def assert_all_agree(folder: Path) -> str:
     return line
 
 
+def test_settings_that_were_changed_need_not_be_told_to_any_command(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with Server(folder, unknown_customers="accept") as server, Client(server.url) as client:
+        client.meter("open", "count")
+        client.stream(client.session(), [_of_nobody("accepted")])
+        client.wait_until_applied()
+    assert "counting rules changed" not in server.said()
+    with Server(folder, dedup_window_hours=24) as server, Client(server.url) as client:
+        client.stream(client.session(), [_of_nobody("refused")])
+        client.wait_until_applied()
+    assert "counting rules changed" in server.said()
+    assert_all_agree(folder)
+    assert command("rebuild", folder, "--all").code == 0
+    assert_all_agree(folder)
+    with Server(folder, dedup_window_hours=24) as server, Client(server.url) as client:
+        assert [client.receipt(each)["status"] for each in ("accepted", "refused")] == ["counted", "rejected"]
+
+
+def _of_nobody(identifier: str) -> dict[str, Any]:
+    return {"event_name": "open", "identifier": identifier, "payload": {"stripe_customer_id": "cus_nobody"}}
+
+
 # Verify
 
 

@@ -81,11 +81,20 @@ def in_the_page(log: Path) -> int:
     return int((page - 1) * page_bytes)
 
 
-def _damaged_row(log: Path, column: str) -> Any:
+def _damaged_row(log: Path, columns: str) -> Any:
     with closing(sqlite3.connect(log)) as database:
         return database.execute(
-            f"SELECT {column} FROM records WHERE first_offset = ?", (1 + DAMAGED * BATCH,)
+            f"SELECT {columns} FROM records WHERE first_offset = ?", (1 + DAMAGED * BATCH,)
         ).fetchone()
+
+
+def put_back(log: Path, checksum_and_block: tuple[int, bytes]) -> None:
+    """Wherever the record stands by now: later ones may have moved it to another page."""
+    with closing(sqlite3.connect(log)) as database, database:
+        database.execute(
+            "UPDATE records SET checksum = ?, block = ? WHERE first_offset = ?",
+            (*checksum_and_block, 1 + DAMAGED * BATCH),
+        )
 
 
 def flip(path: Path, at: int) -> None:
@@ -98,8 +107,8 @@ def flip(path: Path, at: int) -> None:
 def test_a_damaged_record_stops_applying_at_its_offset_and_mended_it_goes_on(
     backlog: Backlog, place: Callable[[Path], int]
 ) -> None:
-    at = place(backlog.log)
-    flip(backlog.log, at)
+    whole = _damaged_row(backlog.log, "checksum, block")
+    flip(backlog.log, place(backlog.log))
     applied = 1 + DAMAGED * BATCH
     with Server(backlog.data_dir) as server, Client(server.url) as client:
         wait_until(lambda: "applying stopped: " in server.said(), "applying stopped")
@@ -113,7 +122,7 @@ def test_a_damaged_record_stops_applying_at_its_offset_and_mended_it_goes_on(
         client.receipt("accepted", expect=500)
         assert server.stop() == 0
 
-    flip(backlog.log, at)
+    put_back(backlog.log, whole)
     with Server(backlog.data_dir) as server, Client(server.url) as client:
         client.wait_until_applied()
         assert client.total(backlog.meter, backlog.customer) == 1 + BATCHES * BATCH + 1

@@ -199,13 +199,13 @@ def test_rights_taken_away_make_applying_wait_and_given_back_let_it_go_on(tmp_pa
         meter, customer, token = client.meter("calls"), client.customer(name="A"), client.session()
         client.stream(token, [event("a", customer)])
         client.wait_until_applied()
-        scratch = server.data_dir / "tmp"
-        scratch.chmod(0o500)
+        events = (server.data_dir / "store" / "data" / "streamgauge" / "events").resolve()
+        events.chmod(0o500)
         client.stream(token, [event("b", customer)])
         wait_until(lambda: "applying waits" in server.said(), "applying waits")
         assert client.total(meter, customer) == 1
         assert "Permission denied" in str(client.get("/streamgauge/status")["failure"])
-        scratch.chmod(0o700)
+        events.chmod(0o700)
         client.wait_until_applied()
         assert client.total(meter, customer) == 2
     assert server.process.returncode == 0

@@ -4,6 +4,7 @@ from typing import cast
 
 from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.domain.account import Account
+from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.ports.event_log import EventLog
 
@@ -49,4 +50,4 @@ def store_with_accounts(*account_ids: str) -> MemoryControlStore:
 
 def keeper(store: MemoryControlStore) -> CatalogueKeeper:
     log = cast(EventLog, StampingLog())
-    return CatalogueKeeper(store, log, SettableClock(), accept_unknown_customers=False)
+    return CatalogueKeeper(store, log, SettableClock(), RulesHistory.of(CountingRules()))

@@ -1,4 +1,4 @@
-"""The whole service in one process, put together as `bootstrap.py` does it, without threads that run by themselves,
+"""The whole service in one process, put together as `bootstrap/` does it, without threads that run by themselves,
 HTTP or waiting: on memory, or on files and the embedded store. It can be made to fail anywhere in a step."""
 
 import asyncio
@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from clickhouse_connect.driver.client import Client
 
+from streamgauge.adapters.clickhouse import step as steps
 from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
@@ -20,12 +23,15 @@ from streamgauge.adapters.relational.migrations import migrate
 from streamgauge.adapters.relational.store import RelationalControlStore
 from streamgauge.adapters.sqlite.event_log import SqliteEventLog
 from streamgauge.adapters.sqlite.progress import SqliteProgress
+from streamgauge.api.v1.meters import meter_snapshot
+from streamgauge.domain.counting_rules import CountingRules
 from streamgauge.domain.event_block import RequestColumns
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.engine.adjustments import Adjustments
 from streamgauge.engine.apply import Applier
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.catalogue import CatalogueKeeper
+from streamgauge.engine.counting_rules import kept_rules, take_up
 from streamgauge.engine.customers import Customers
 from streamgauge.engine.deduplication import Deduplication
 from streamgauge.engine.idempotency import Idempotency
@@ -42,9 +48,11 @@ from streamgauge.engine.receipts import Receipts
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.summaries import Summaries
 from streamgauge.engine.unapplied import Unapplied
+from tests.support.notifying import notifications_on
 
 NO_BOUND = 10**9
 SESSION_SECONDS = 900
+TABLES_OF_INSERT: Final = 5
 
 
 @dataclass
@@ -64,6 +72,9 @@ class Storage(Protocol):
 
     def opened(self, clock: Clock, stack: ExitStack) -> Opened: ...
 
+    def tear(self, store: UsageStore, events: SettledEvents, step: int) -> None:
+        """Insert some of a step, as a crash in the middle may leave it. Raises Crash."""
+
     def empty(self, stack: ExitStack) -> tuple[Progress, UsageStore]:
         """For a rebuild: nothing applied, nothing stored."""
 
@@ -75,6 +86,18 @@ class MemoryStorage:
 
     def opened(self, clock: Clock, stack: ExitStack) -> Opened:
         return self._opened
+
+    def tear(self, store: UsageStore, events: SettledEvents, step: int) -> None:
+        half = (len(events.table) + 1) // 2
+        torn = replace(
+            events,
+            table=events.table.slice(0, half),
+            hashes=events.hashes[:half],
+            by_hash=events.by_hash[events.by_hash < half],
+            is_counted=events.is_counted[:half],
+        )
+        store.insert(torn, step=step)
+        raise Crash
 
     def empty(self, stack: ExitStack) -> tuple[Progress, UsageStore]:
         return MemoryProgress(), MemoryUsageStore()
@@ -102,6 +125,25 @@ class DiskStorage:
             stack.enter_context(contextlib.closing(SqliteProgress(self._folder / "progress.db"))) for _ in range(2)
         )
         return Opened(control, log, log_seen, progress, progress_seen, self._store)
+
+    def tear(self, store: UsageStore, events: SettledEvents, step: int) -> None:
+        """Some tables whole, of the next one a single part, which is as small as a crash can cut."""
+        whole = step % TABLES_OF_INSERT
+        insert = steps.insert
+
+        def cut(client: Client, database: str, target: steps.Target, rows: pa.Table) -> None:
+            nonlocal whole
+            if not whole:
+                if len(rows):
+                    partition = target.partition_of(rows)
+                    insert(client, database, target, rows.filter(pc.equal(partition, partition[0])))
+                raise Crash
+            whole -= 1
+            insert(client, database, target, rows)
+
+        with mock.patch.object(steps, "insert", cut):
+            store.insert(events, step=step)
+        raise AssertionError("the insert was not cut")
 
     def empty(self, stack: ExitStack) -> tuple[Progress, UsageStore]:
         self._rebuilds += 1
@@ -140,24 +182,19 @@ class Faulty:
 
 
 class FaultyStore(Faulty):
-    """One that can also be cut in the middle of an insert ("tear"). The same token then stores only what is missing,
-    as the port promises: so a step that is redone must come to the same rows, or some are lost."""
+    """One that can also be cut in the middle of an insert ("tear"). The same call, made again, then stores only what is
+    missing, as the port promises: so a step that is redone must come to the same rows, or some are lost."""
 
-    def __init__(self, port: UsageStore, torn: dict[str, list[int]]) -> None:
-        super().__init__(port)
-        self._torn = torn
+    def __init__(self, store: UsageStore, storage: Storage) -> None:
+        super().__init__(store)
+        self._store = store
+        self._storage = storage
 
-    def insert(self, events: SettledEvents, token: str) -> None:
-        insert = self.__getattr__("insert")
-        if self._method == "tear" and token not in self._torn:
+    def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
+        if self._method == "tear" and not again:
             self._method = ""
-            half = events.table.slice(0, (len(events.table) + 1) // 2)
-            insert(replace(events, table=half), f"{token} torn")
-            self._torn[token] = half.column("log_offset").to_pylist()
-            raise Crash
-        known = pa.array(self._torn.setdefault(token, []), pa.uint64())
-        missing = pc.invert(pc.is_in(events.table.column("log_offset"), known))
-        insert(replace(events, table=events.table.filter(missing)), token)
+            self._storage.tear(self._store, events, step)
+        self.__getattr__("insert")(events, step=step, again=again)
 
 
 class Service:
@@ -174,23 +211,22 @@ class Service:
         self._storage = storage
         self._clock = clock
         self._entropy = entropy
-        self._window_ms = window_ms
-        self._accept_unknown = accept_unknown_customers
+        self.rules = CountingRules(accept_unknown_customers=accept_unknown_customers, dedup_window_ms=window_ms)
         self.step_events_max = step_events_max
-        self._torn: dict[str, list[int]] = {}
         self.start()
 
     def start(self, *, is_filter_filled: bool = True) -> None:
         self._resources = ExitStack()
         opened = self._storage.opened(self._clock, self._resources)
         self.log, self.control = opened.log, opened.control
-        self.faulty_store = FaultyStore(opened.store, self._torn)
+        self.faulty_store = FaultyStore(opened.store, self._storage)
         self.faulty_progress = Faulty(opened.progress)
         self.store = cast(UsageStore, self.faulty_store)
         self.progress = cast(Progress, self.faulty_progress)
         clock, log_seen = self._clock, opened.log_seen
-        self.catalogue = CatalogueKeeper(self.control, self.log, clock, accept_unknown_customers=self._accept_unknown)
-        self.deduplication = Deduplication(self.store, self._window_ms)
+        rules = take_up(self.rules, self.control, self.log, clock)
+        self.catalogue = CatalogueKeeper(self.control, self.log, clock, rules)
+        self.deduplication = Deduplication(self.store, rules)
         if is_filter_filled:
             self.fill_filter()
         judging = Judging(self.catalogue, self.deduplication, self.log.partition)
@@ -199,7 +235,13 @@ class Service:
         )
         unapplied = Unapplied(log_seen, opened.progress_seen, judging)
         backlog = Backlog(log_seen, opened.progress_seen, events_max=NO_BOUND)
-        self.meters = Meters(self.control, self.catalogue, self._entropy)
+        self.meters = Meters(
+            self.control,
+            self.catalogue,
+            self._entropy,
+            notifications_on(self.control, clock, self._entropy),
+            meter_snapshot,
+        )
         self.customers = Customers(self.control, self.catalogue, self._entropy)
         self.meter_events = MeterEvents(log_seen, self.store, self.catalogue, unapplied, backlog, clock)
         self._resources.callback(self.meter_events.close)
@@ -215,7 +257,7 @@ class Service:
         self._resources.close()
 
     def restart(self, *, is_filter_filled: bool = True) -> None:
-        """Forget everything that is not stored."""
+        """Forget everything that is not stored, and take up `rules`, which may be others now."""
         self.stop()
         self.start(is_filter_filled=is_filter_filled)
 
@@ -238,8 +280,9 @@ class Service:
     def rebuilt(self, stack: ExitStack, *, step_events_max: int) -> UsageStore:
         """Another store, made from the log and the control store alone."""
         progress, store = self._storage.empty(stack)
-        catalogue = CatalogueKeeper(self.control, self.log, self._clock, accept_unknown_customers=self._accept_unknown)
-        deduplication = Deduplication(store, self._window_ms)
+        rules = kept_rules(self.control, CountingRules())
+        catalogue = CatalogueKeeper(self.control, self.log, self._clock, rules)
+        deduplication = Deduplication(store, rules)
         deduplication.rebuild(0)
         judging = Judging(catalogue, deduplication, self.log.partition)
         applier = Applier(self.log, progress, store, judging, deduplication, step_events_max=step_events_max)

@@ -26,6 +26,8 @@ CUSTOMERS = (0, 0, 1, 2, "cus_stranger", "", None)  # a number: the customer tha
 GOOD_MOMENTS = (None, 1, -PAST_MAX_MS, FUTURE_MAX_MS, -HOUR_MS, -DAY_MS)
 BAD_MOMENTS = (-PAST_MAX_MS - 1, FUTURE_MAX_MS + 1)
 STEPS_MS = (1, MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 23 * HOUR_MS, DAY_MS, 2 * DAY_MS, 34 * DAY_MS)
+# Deduplication windows.
+WINDOWS_MS = (DAY_MS, 60 * HOUR_MS, 35 * DAY_MS)
 CRASHES = ("intend", "insert", "tear", "tear", "cancel", "advance")
 
 

@@ -22,8 +22,6 @@ from streamgauge.engine.ports.clock import Clock
 from tests.support.colliding import colliding_pair
 from tests.support.control import CountingEntropy
 from tests.support.oracle import (
-    DAY_MS,
-    HOUR_MS,
     KEY_KEPT_MS,
     EventEntry,
     KnownCustomer,
@@ -33,7 +31,7 @@ from tests.support.oracle import (
 )
 from tests.support.service import SESSION_SECONDS, Crash, MemoryStorage, Service, Storage
 from tests.support.service_checks import check_service, check_store
-from tests.support.service_drafts import EVENT_NAMES, LIVE, PAYLOAD_KEYS, Draft, formulas, picks, windows
+from tests.support.service_drafts import EVENT_NAMES, LIVE, PAYLOAD_KEYS, WINDOWS_MS, Draft, formulas, picks, windows
 from tests.support.world import TENANT, SettableClock
 
 Wish: TypeAlias = tuple[Tenant, str, str]  # event name and identifier
@@ -64,7 +62,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.service: Service | None = None
 
     @initialize(
-        window_ms=st.sampled_from((DAY_MS, 60 * HOUR_MS, 35 * DAY_MS)),
+        window_ms=st.sampled_from(WINDOWS_MS),
         accept_unknown=st.sampled_from((False, False, False, True)),
         step_events_max=st.sampled_from((1, 3, 1_000)),
         formulas=st.tuples(formulas, formulas, formulas),
@@ -140,15 +138,6 @@ class ServiceMachine(RuleBasedStateMachine):
             self.resources.close()
 
     # Filling in
-
-    def apply_what_waits_too_long(self) -> None:
-        """Judging ahead takes all that waits as one step, so it knows no claim that ends meanwhile: a known gap, which
-        `test_a_single_event_is_told_its_fate_also_when_the_log_waits_longer_than_the_window` describes."""
-        offset = self.applied_offset()
-        if offset < len(self.oracle.entries):
-            waits_ms = self.oracle.next_stamp_ms() - self.oracle.entries[offset].received_at_ms
-            if waits_ms >= self.oracle.window_ms:
-                self.running.apply()
 
     def applied_offset(self) -> int:
         return self.running.progress.checkpoint().next_offset

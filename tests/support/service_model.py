@@ -14,6 +14,7 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from streamgauge.domain.counting_rules import CountingRules
 from streamgauge.engine.ports.clock import Clock
 from streamgauge.engine.ports.usage_store import UsageStore
 from tests.support.oracle import (
@@ -22,7 +23,7 @@ from tests.support.oracle import (
 )
 from tests.support.service import DiskStorage, Storage
 from tests.support.service_callers import CallerRules
-from tests.support.service_drafts import CRASHES, STEPS_MS, picks
+from tests.support.service_drafts import CRASHES, STEPS_MS, WINDOWS_MS, picks
 from tests.support.service_operators import OperatorRules
 
 
@@ -46,6 +47,19 @@ class ServiceModel(CallerRules, OperatorRules):
 
     @rule(filled=st.booleans())
     def restart(self, filled: bool) -> None:
+        self.running.restart(is_filter_filled=filled)
+
+    @rule(window_ms=st.sampled_from(WINDOWS_MS), accept_unknown=st.booleans(), filled=st.booleans())
+    def restart_with_other_settings(self, window_ms: int, accept_unknown: bool, filled: bool) -> None:
+        """Events that wait in the log, or are applied again by a rebuild, keep the rules that they were received by."""
+        before, after = (
+            self.running.rules,
+            CountingRules(accept_unknown_customers=accept_unknown, dedup_window_ms=window_ms),
+        )
+        if before != after:
+            self.oracle.stamp()
+        self.oracle.window_ms, self.oracle.accept_unknown_customers = window_ms, accept_unknown
+        self.running.rules = after
         self.running.restart(is_filter_filled=filled)
 
     @rule()

@@ -2,11 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from streamgauge.api.content_encoding import refuse_packed
+from streamgauge.api.credentials import secret_of
 from streamgauge.api.errors import Rendered, render, style_of
 from streamgauge.api.hop import Frames, HandedAnswer, HandedRequest, framed
 from streamgauge.api.operation import BODY_BYTES_MAX
@@ -16,6 +20,8 @@ from streamgauge.domain.errors import BacklogFull, BodyTooLarge, InvalidRequest,
 logger = logging.getLogger(__name__)
 
 _ANSWER_SECONDS_MAX: Final = 60.0
+# More of a body is read for those alone who have a key. Nearly all requests are far smaller, and the engine looks.
+UNKNOWN_BYTES_MAX: Final = 2**16
 _UNDER_WAY_MAX: Final = 2_000
 # They belong to one connection (RFC 9110, section 7.6.1), or are set anew by the server that answers.
 _NOT_HANDED_ON: Final = frozenset(
@@ -27,10 +33,15 @@ _decoder: Final = msgspec.msgpack.Decoder(HandedAnswer)
 
 
 class ForwardToEngine:
-    """An ASGI app that hands requests on as they are and answers 503 while the engine is away."""
+    """An ASGI app that hands requests on as they are and answers 503 while the engine is away.
 
-    def __init__(self, engine_socket: str) -> None:
+    `authenticate` is asked about the secret of requests with large bodies, before these are read. It may block, and
+    raises Unauthenticated.
+    """
+
+    def __init__(self, engine_socket: str, authenticate: Callable[[str], None]) -> None:
         self._engine_socket = engine_socket
+        self._authenticate = authenticate
         self._connecting = asyncio.Lock()
         self._connection: _Connection | None = None
         self._number = 0
@@ -48,7 +59,7 @@ class ForwardToEngine:
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Rendered:
         headers = [(name, value) for name, value in scope["headers"] if name not in _REQUEST_HEADERS_DROPPED]
         headers.append((HANDED_ON_HEADER, request_id.encode()))
-        body = await _read(receive)
+        body = await self._read(scope, receive)
         self._number += 1
         request = HandedRequest(
             number=self._number,
@@ -66,6 +77,36 @@ class ForwardToEngine:
             logger.warning("engine away request_id=%s: %r", request_id, error)
             raise Unavailable("The server is starting or stopping; try again in a moment.") from error
         return answer.status, [each for each in answer.headers if each[0] not in _ANSWER_HEADERS_DROPPED], answer.body
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body. Raises BodyTooLarge or Unauthenticated as soon as that is known."""
+        named: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            named.setdefault(name, value)
+        declared = named.get(b"content-length", b"")
+        size_bytes = int(declared) if declared.isdigit() else 0
+        chunks: list[bytes] = []
+        arrived_bytes = 0
+        is_known, more = False, True
+        while True:
+            if size_bytes > BODY_BYTES_MAX:
+                raise BodyTooLarge(f"The request body is larger than {BODY_BYTES_MAX} bytes.")
+            if not more:
+                break
+            if size_bytes > UNKNOWN_BYTES_MAX and not is_known:
+                secret = secret_of(named.get(b"authorization", b"").decode("latin-1"))
+                await run_in_threadpool(self._authenticate, secret)
+                is_known = True
+            message = await receive()
+            if message["type"] == "http.disconnect":  # half a request must not be taken for a whole one
+                raise InvalidRequest("The client went away before the body was complete.")
+            chunks.append(message.get("body", b""))
+            arrived_bytes += len(chunks[-1])
+            size_bytes = max(size_bytes, arrived_bytes)
+            more = message.get("more_body", False)
+        if arrived_bytes:
+            refuse_packed(named.get(b"content-encoding", b"").decode("latin-1"))
+        return b"".join(chunks)
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -119,19 +160,3 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
-
-
-async def _read(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    size_bytes = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":  # half a request must not be taken for a whole one
-            raise InvalidRequest("The client went away before the body was complete.")
-        chunks.append(message.get("body", b""))
-        size_bytes += len(chunks[-1])
-        if size_bytes > BODY_BYTES_MAX:
-            raise BodyTooLarge(f"The request body is larger than {BODY_BYTES_MAX} bytes.")
-        more = message.get("more_body", False)
-    return b"".join(chunks)

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from streamgauge.demo import trace
 from streamgauge.demo.comparison import Comparison, customer_name
+from streamgauge.demo.pinned import session_trusting
 from streamgauge.demo.trace import CONTEXT_TOKENS, CUSTOMERS, GENERATED_TOKENS, LLM_CALLS, Call, UsageKey
 from streamgauge.demo.usage_stream import EVENTS_PER_REQUEST_MAX, UsageStream, connect
 from streamgauge.domain.errors import StartRefused, StreamgaugeError, Unavailable
@@ -31,8 +33,10 @@ MINUTE_MS = 60_000
 FORMULAS = {CONTEXT_TOKENS: "sum", GENERATED_TOKENS: "sum", LLM_CALLS: "count"}
 
 
-def run(base_url: str, secret_key: str, console: Console) -> bool:
+def run(base_url: str, secret_key: str, console: Console, certificate: Path | None = None) -> bool:
     """Stream the trace twice into the server at `base_url` and compare its summaries with the file.
+
+    `certificate` is that of a server that speaks HTTPS; nobody else is then trusted.
 
     Returns True when every total was equal.
     Raises StartRefused when the official client is missing or a meter of an older run does not fit; Unavailable when
@@ -51,7 +55,7 @@ def run(base_url: str, secret_key: str, console: Console) -> bool:
         highlight=False,
     )
     try:
-        return _run_once(base_url, secret_key, calls, console)
+        return _run_once(base_url, secret_key, calls, console, certificate)
     except stripe.APIConnectionError as error:
         # Its text blames the real service and gives that one's support address.
         raise Unavailable(f"no answer from {base_url}: is the server running?") from error
@@ -67,11 +71,14 @@ class Subjects:
     customers: tuple[str, ...]
 
 
-def _run_once(base_url: str, secret_key: str, recorded: Sequence[Call], console: Console) -> bool:
+def _run_once(
+    base_url: str, secret_key: str, recorded: Sequence[Call], console: Console, certificate: Path | None
+) -> bool:
     import stripe
 
     calls = trace.shifted(recorded, int(time.time() * 1000))
-    with closing(stripe.RequestsClient()) as http_client:
+    session = None if certificate is None else session_trusting(certificate)
+    with closing(stripe.RequestsClient(session=session)) as http_client:
         client = connect(secret_key, base_url, http_client)
         subjects = Subjects(_meters(client), _customers(client))
         events = _events(calls, subjects, run_id=uuid.uuid4().hex)

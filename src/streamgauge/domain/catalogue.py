@@ -1,23 +1,23 @@
 """Meters and customers with the history of their validity: what an event found when it was received."""
 
 from streamgauge.domain.account import Tenant
+from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.span import Span
 
 NEVER_ENDS_MS = 2**62
 NEVER_BEGINS = (NEVER_ENDS_MS, NEVER_ENDS_MS)
-ALWAYS = (0, NEVER_ENDS_MS)
 
 
 class Catalogue:
     """Look-ups by what an event carries. Entries are only added or given an end, so reading needs no lock.
 
-    `accept_unknown_customers` makes every customer id valid at all times.
+    `rules` say when every customer id was valid, known or not.
     """
 
-    def __init__(self, *, accept_unknown_customers: bool = False) -> None:
-        self.accept_unknown_customers = accept_unknown_customers
+    def __init__(self, rules: RulesHistory) -> None:
+        self.rules = rules
         self._meters: dict[tuple[Tenant, str], tuple[Meter, ...]] = {}
         self._customers: dict[Tenant, dict[str, tuple[int, int]]] = {}
 
@@ -36,9 +36,7 @@ class Catalogue:
         return self._meters.get((tenant, event_name), ())
 
     def customer_bounds(self, tenant: Tenant, customer_ids: list[str]) -> list[tuple[int, int]]:
-        """For each id the half-open interval of `received_at` (ms) in which it counts; an empty one when unknown."""
-        if self.accept_unknown_customers:
-            return [ALWAYS] * len(customer_ids)
+        """For each id the half-open interval of `received_at` (ms) in which it exists; an empty one when unknown."""
         known = self._customers.get(tenant, {})
         return [known.get(customer_id, NEVER_BEGINS) for customer_id in customer_ids]
 

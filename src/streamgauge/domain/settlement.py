@@ -22,6 +22,17 @@ _NOBODY: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
+class Claims:
+    """One entry per event. `by_earlier`: it repeats one that was counted before this range.
+
+    `since_ms`: of this range it repeats what was counted at that moment of receipt or later.
+    """
+
+    by_earlier: NDArray[np.bool_]
+    since_ms: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """`fate` has one entry per event; `order` lists the events by hash, then log order, as the store keeps them."""
 
@@ -29,18 +40,24 @@ class Settlement:
     order: NDArray[np.int64]
 
 
-def settle(
-    events: ReceivedEvents, code: NDArray[np.uint8], hashes: NDArray[np.uint64], claimed: NDArray[np.bool_]
-) -> Settlement:
-    """The fate of each event.
-
-    `hashes` are those of the identifiers; `claimed` says which events repeat one that was counted before this step.
-    All events of one step lie within one deduplication window of each other.
-    """
+def settle(events: ReceivedEvents, code: NDArray[np.uint8], hashes: NDArray[np.uint64], claims: Claims) -> Settlement:
+    """The fate of each event. `hashes` are those of the identifiers."""
     order = np.argsort(hashes, kind="stable").astype(np.int64)
     group_starts = _group_starts(events, hashes, order)
     if group_starts is None:
         order, group_starts = _regrouped(events, hashes)
+    received_at_ms = events.received_at_ms
+    if len(order) and claims.since_ms.max() > received_at_ms[0]:
+        fate = _one_by_one(order, group_starts, received_at_ms, code, claims)
+    else:
+        fate = _within_one_window(order, group_starts, code, claims.by_earlier)
+    return Settlement(fate, order)
+
+
+def _within_one_window(
+    order: NDArray[np.int64], group_starts: NDArray[np.int64], code: NDArray[np.uint8], claimed: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """When no claim of these events ends among them: every step of the applier."""
     can_claim = (code == NO_REJECTION) & ~claimed
     # Within a group rows are in log order, so the least row that can claim is the one that does.
     candidates = np.where(can_claim[order], order, _NOBODY)
@@ -52,7 +69,27 @@ def settle(
     fate = np.full(len(order), REJECTED, np.uint8)
     fate[rows == claimant] = COUNTED
     fate[(rows > claimant) | claimed] = DUPLICATE
-    return Settlement(fate, order)
+    return fate
+
+
+def _one_by_one(
+    order: NDArray[np.int64],
+    group_starts: NDArray[np.int64],
+    received_at_ms: NDArray[np.int64],
+    code: NDArray[np.uint8],
+    claims: Claims,
+) -> NDArray[np.uint8]:
+    """When one may: what waited longer than the window and is judged ahead, a few identifiers at a time."""
+    fate = np.full(len(order), REJECTED, np.uint8)
+    for group in np.split(order, group_starts[1:]):
+        claimed_ms = -1
+        for row in group:
+            if claims.by_earlier[row] or claimed_ms >= max(claims.since_ms[row], 0):
+                fate[row] = DUPLICATE
+            elif code[row] == NO_REJECTION:
+                fate[row] = COUNTED
+                claimed_ms = received_at_ms[row]
+    return fate
 
 
 def _group_starts(

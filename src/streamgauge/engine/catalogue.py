@@ -1,16 +1,20 @@
 """The catalogue as the applier sees it: in memory, changed together with the control store."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeAlias
 
 from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.meter import Meter
 from streamgauge.engine.ports.clock import Clock
 from streamgauge.engine.ports.control_store import ControlStore
 from streamgauge.engine.ports.event_log import EventLog
+
+Changed: TypeAlias = Callable[[Sequence[Meter], Sequence[Customer], int], None]
 
 
 class CatalogueChange:
@@ -38,16 +42,22 @@ class CatalogueKeeper:
     stamped later. So what an event finds depends on its `received_at` alone, and a rebuild finds the same.
     """
 
-    def __init__(self, store: ControlStore, log: EventLog, clock: Clock, *, accept_unknown_customers: bool) -> None:
+    def __init__(self, store: ControlStore, log: EventLog, clock: Clock, rules: RulesHistory) -> None:
         self._store = store
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
-        self._catalogue = Catalogue(accept_unknown_customers=accept_unknown_customers)
+        self._told: list[Changed] = []
+        self._catalogue = Catalogue(rules)
         for meter in store.all_meters():
             self._catalogue.put_meter(meter)
         for customer in store.all_customers():
             self._catalogue.put_customer(customer)
+
+    def when_changed(self, callback: "Changed") -> None:
+        """Call it with the meters and customers of each change that was committed, and its stamp; in their order, in
+        the thread that made it. It must not block."""
+        self._told.append(callback)
 
     @contextmanager
     def change(self) -> Iterator[CatalogueChange]:
@@ -69,6 +79,8 @@ class CatalogueKeeper:
                     self._catalogue.put_meter(meter)
                 for customer in change.customers:
                     self._catalogue.put_customer(customer)
+                for callback in self._told:
+                    callback(change.meters, change.customers, change.at_ms)
         finally:
             self._lock.release()
 

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.event_block import ReceivedEvents
+from streamgauge.domain.settlement import Claims
 from streamgauge.engine.dedup_filter import DedupFilter
 from streamgauge.engine.ports.usage_store import UsageStore
 
@@ -22,9 +24,9 @@ class Deduplication:
     May be asked from several threads at once; only one claims, forgets and rebuilds.
     """
 
-    def __init__(self, store: UsageStore, window_ms: int) -> None:
+    def __init__(self, store: UsageStore, rules: RulesHistory) -> None:
         self._store = store
-        self._window_ms = window_ms
+        self._rules = rules
         self._filter = DedupFilter()
         self._is_filled = False
         self._lock = threading.Lock()
@@ -43,7 +45,7 @@ class Deduplication:
         `applied_until_ms` is the checkpoint's `received_at`, not now: an event that still waits in the log is judged
         by the window before its own receipt.
         """
-        since_ms = applied_until_ms - self._window_ms
+        since_ms = self._rules.looks_back_to_ms(applied_until_ms)
         total = self._store.count_claimed(since_ms=since_ms)
         rebuilt = DedupFilter(expected=total)
         for hashes, last_ms in self._store.claimed_hashes(since_ms=since_ms):
@@ -54,17 +56,27 @@ class Deduplication:
             self._filter, self._is_filled = rebuilt, True
         logger.info("deduplication filter rebuilt identifiers=%d bytes=%d", rebuilt.count, rebuilt.size_bytes)
 
-    def claimed(self, events: ReceivedEvents, hashes: NDArray[np.uint64], *, below_offset: int) -> NDArray[np.bool_]:
-        """Which events carry an identifier that was counted, within the window before them, below `below_offset`."""
-        claimed = np.zeros(len(hashes), np.bool_)
-        candidates = np.flatnonzero(self._may_be_claimed(hashes))
+    def claimed(self, events: ReceivedEvents, hashes: NDArray[np.uint64], *, below_offset: int) -> Claims:
+        """Which events carry an identifier that was counted, within the window before them, below `below_offset`.
+
+        Before a redriven event it is the window before its first receipt, and all that came since: however late it is
+        redriven, and however often, it counts once.
+        """
+        may_be_claimed = self._may_be_claimed(hashes)
+        if events.first_receipt is None:
+            since_ms = self._rules.claims_from_ms(events.records_at_ms)[events.record]
+        else:
+            since_ms = self._rules.claims_from_ms(events.first_received_at_ms)
+            # The filter may have forgotten what lies so far back.
+            may_be_claimed |= events.first_offset != events.offset
+        claims = Claims(np.zeros(len(hashes), np.bool_), since_ms)
+        candidates = np.flatnonzero(may_be_claimed)
         if not len(candidates):
-            return claimed
-        received_at_ms = events.received_at_ms
+            return claims
         latest_ms: dict[tuple[str, bool, str], int] = {}
         for claim in self._store.claims(
             np.unique(hashes[candidates]),
-            since_ms=int(events.records_at_ms[0]) - self._window_ms + 1,
+            since_ms=int(since_ms.min()),
             below_offset=below_offset,
         ):
             key = (claim.tenant.account_id, claim.tenant.livemode, claim.identifier)
@@ -74,14 +86,14 @@ class Deduplication:
         for row, name in zip(candidates, names, strict=True):
             tenant = events.tenants[events.tenant[row]]
             claimed_ms = latest_ms.get((tenant.account_id, tenant.livemode, name))
-            claimed[row] = claimed_ms is not None and received_at_ms[row] - claimed_ms < self._window_ms
-        return claimed
+            claims.by_earlier[row] = claimed_ms is not None and claimed_ms >= claims.since_ms[row]
+        return claims
 
     def claim(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
         """Remember what was counted until `last_ms`, once the store has it, and forget what left the window by then."""
         with self._lock:
             self._filter.add(hashes, last_ms)
-            self._filter.forget(last_ms - self._window_ms)
+            self._filter.forget(self._rules.looks_back_to_ms(last_ms))
 
     def _may_be_claimed(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         with self._lock:

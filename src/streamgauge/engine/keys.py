@@ -85,6 +85,19 @@ class Keys:
         Raises Unauthenticated, with a message that never holds the secret, or PermissionDenied when it belongs to a
         restricted key without the permission that is needed.
         """
+        # Before the store is asked: what is revoked meanwhile must not be remembered as good.
+        seen, asked_ms = self._seen, self._clock.now_ms()
+        key = self._known(secret)
+        if len(seen) >= _SEEN_MAX:
+            seen.clear()
+        seen[key.secret_hash] = key, asked_ms
+        return _principal(key, secret, needed)
+
+    def check(self, secret: str) -> None:
+        """Raises Unauthenticated like `authenticate`, whatever is wanted of the key."""
+        self._known(secret)
+
+    def _known(self, secret: str) -> SecretKey:
         if secret.startswith(SESSION_TOKEN_PREFIX):
             raise Unauthenticated(
                 "A meter event session's token was given, which is only for the meter event stream: "
@@ -96,17 +109,12 @@ class Keys:
                 "restricted one (rk_...)."
             )
         secret_hash = hash_secret(secret)
-        # Before the store is asked: what is revoked meanwhile must not be remembered as good.
-        seen, asked_ms = self._seen, self._clock.now_ms()
         key = self._store.find_secret_key(secret_hash)
         if key is None or not same_hash(key.secret_hash, secret_hash):
             raise Unauthenticated(f"Invalid API Key provided: {redacted(secret)}")
         if key.revoked_ms is not None:
             raise Unauthenticated(f"Revoked API Key provided: {redacted(secret)}")
-        if len(seen) >= _SEEN_MAX:
-            seen.clear()
-        seen[secret_hash] = key, asked_ms
-        return _principal(key, secret, needed)
+        return key
 
     def seen(self, secret: str, needed: Permission) -> Principal | None:
         """Like `authenticate` for a key that was good a moment ago, without asking the store; None: ask.

@@ -13,7 +13,7 @@ from streamgauge.domain.cancellation import CancelBlock, LoggedCancel
 from streamgauge.domain.event_block import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
 from streamgauge.domain.settled_events import SettledEvents
-from streamgauge.engine.apply import contents_of, logged_cancels
+from streamgauge.engine.apply import contents_of, logged_cancels, logged_events
 from streamgauge.engine.judging import Judging
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
 from streamgauge.engine.ports.progress import Progress
@@ -96,7 +96,7 @@ class Unapplied:
         (record, *_) = self._log.read(indexed.first_offset, events_max=1)
         block = contents_of(record)
         assert not isinstance(block, CancelBlock), "the record was indexed as one of events"
-        return LoggedBlock(block, record.first_offset, record.received_at_ms)
+        return logged_events(block, record)
 
 
 def _indexed(record: LogRecord) -> _Indexed:
@@ -105,7 +105,7 @@ def _indexed(record: LogRecord) -> _Indexed:
         cancels = logged_cancels(block, record)
         hashes = hash_names([(each.request.origin.tenant, each.request.identifier) for each in cancels])
         return _Indexed(record.first_offset, record.next_offset, hashes, None, cancels)
-    logged = LoggedBlock(block, record.first_offset, record.received_at_ms)
+    logged = logged_events(block, record)
     events = received([logged])
     hashes = hash_identifiers(events.identifier, events.tenant, events.tenants)
     kept = logged if len(block) <= _KEPT_EVENTS_MAX else None

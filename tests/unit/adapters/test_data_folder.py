@@ -58,7 +58,7 @@ def test_a_folder_can_be_opened_again_and_keeps_its_format(tmp_path: Path) -> No
     assert json.loads(written)["format"] == FORMAT
 
 
-@pytest.mark.parametrize("leftover", [None, "lost+found", "lock", "format.new"])
+@pytest.mark.parametrize("leftover", [None, "lost+found", "lock", "format.new", "format.json.new"])
 def test_an_empty_folder_is_taken(tmp_path: Path, leftover: str | None) -> None:
     if leftover is not None:
         (tmp_path / leftover).touch()

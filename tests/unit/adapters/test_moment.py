@@ -16,6 +16,7 @@ from streamgauge.adapters.sqlite.moment import SqliteBackupSource
 from streamgauge.adapters.system.backup_folder import LocalBackupFolder, bring_back
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.domain.account import Account
+from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.errors import StartRefused
 from streamgauge.domain.event_block import block_of, encode
@@ -34,7 +35,7 @@ class Service:
         migrate(self.control.engine)
         self.control.add_account(Account(id=TENANT.account_id, name="", created_ms=0))
         self.log = SqliteEventLog(self.folder.log, self.clock)
-        self.catalogue = CatalogueKeeper(self.control, self.log, self.clock, accept_unknown_customers=False)
+        self.catalogue = CatalogueKeeper(self.control, self.log, self.clock, RulesHistory.of(CountingRules()))
         self.source = SqliteBackupSource(path, self.folder.control, self.folder.log)
 
     def accept(self, identifier: str) -> None:

@@ -13,6 +13,7 @@ from streamgauge.api import forward as forward_module
 from streamgauge.api.forward import ForwardToEngine
 from streamgauge.api.hop import MESSAGE_BYTES_MAX, Frames, HandedAnswer, framed
 from streamgauge.api.inner_server import InnerServer
+from streamgauge.domain.errors import Unauthenticated
 
 
 class Engine:
@@ -40,6 +41,16 @@ class Engine:
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": b"o", "more_body": True})
         await send({"type": "http.response.body", "body": b"k"})
+
+
+def forward(engine_socket: str) -> ForwardToEngine:
+    """One that knows the secret `sk_known` alone."""
+
+    def authenticate(secret: str) -> None:
+        if secret != "sk_known":
+            raise Unauthenticated("Invalid API Key provided")
+
+    return ForwardToEngine(engine_socket, authenticate)
 
 
 async def call(
@@ -73,7 +84,7 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 def test_a_request_and_its_answer_pass_as_they_are(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Engine(tmp_path) as engine:
-            app = ForwardToEngine(engine.path)
+            app = forward(engine.path)
             given = [
                 (b"authorization", b"Bearer x"),
                 (b"connection", b"close"),
@@ -112,7 +123,7 @@ def test_requests_that_take_longer_do_not_hold_up_the_others(tmp_path: Path) -> 
             await send({"type": "http.response.body", "body": body})
 
         async with Engine(tmp_path, in_turn) as engine:
-            app = ForwardToEngine(engine.path)
+            app = forward(engine.path)
             slow = asyncio.create_task(call(app, part(b"slow")))
             answers = await asyncio.gather(*(call(app, part(str(number).encode())) for number in range(50)))
             assert [body for _, _, body in answers] == [str(number).encode() for number in range(50)]
@@ -130,7 +141,7 @@ def test_a_request_whose_client_left_before_its_end_never_reaches_the_engine(
 ) -> None:
     async def scenario() -> None:
         async with Engine(tmp_path) as engine:
-            await call(ForwardToEngine(engine.path), *messages)
+            await call(forward(engine.path), *messages)
         assert engine.received == []
 
     asyncio.run(scenario())
@@ -140,9 +151,59 @@ def test_a_body_over_a_mebibyte_is_refused_at_the_edge(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Engine(tmp_path) as engine:
             half = part(b"x" * 2**19, more=True)
-            status, _, body = await call(ForwardToEngine(engine.path), half, half, part(b"x"))
+            known = [(b"authorization", b"Bearer sk_known")]
+            status, _, body = await call(forward(engine.path), half, half, part(b"x"), headers=known)
         assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
         assert engine.received == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"authorization", b"Bearer sk_stranger")],
+        [(b"authorization", b"Bearer sk_stranger"), (b"content-length", b"65537")],
+        [(b"authorization", b"Bearer sk_stranger"), (b"authorization", b"Bearer sk_known")],
+        [(b"content-length", b"65537")],
+        [(b"x-nothing", b"")],
+    ],
+)
+def test_of_whom_nobody_knows_no_large_body_is_read(tmp_path: Path, headers: list[tuple[bytes, bytes]]) -> None:
+    async def scenario() -> None:
+        async with Engine(tmp_path) as engine:
+            begin = [part(b"x" * forward_module.UNKNOWN_BYTES_MAX, more=True), part(b"x", more=True)]
+            status, _, body = await call(forward(engine.path), *begin, headers=headers)
+        assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_credentials")
+        assert engine.received == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("key", [b"Bearer sk_known", b"Basic c2tfa25vd246"])
+def test_of_who_has_a_key_it_is(tmp_path: Path, key: bytes) -> None:
+    async def scenario() -> None:
+        async with Engine(tmp_path) as engine:
+            app = forward(engine.path)
+            status, *_ = await call(app, part(b"x" * 2**20), headers=[(b"authorization", key)])
+            await app.close()
+        assert status == 201
+        assert len(engine.received[0][1]) == 2**20
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"gzip, identity"])
+def test_packed_bodies_are_refused(tmp_path: Path, encoding: bytes) -> None:
+    async def scenario() -> None:
+        async with Engine(tmp_path) as engine:
+            app = forward(engine.path)
+            status, _, body = await call(app, part(b"x"), headers=[(b"content-encoding", encoding)])
+            assert (status, json.loads(body)["error"]["code"]) == (415, "unsupported_media_type")
+            for plain in ((b"content-encoding", b"identity"), (b"content-encoding", b"")):
+                assert (await call(app, part(b"x"), headers=[plain]))[0] == 201
+            assert (await call(app, part(b""), headers=[(b"content-encoding", encoding)]))[0] == 201  # there is none
+            await app.close()
 
     asyncio.run(scenario())
 
@@ -156,7 +217,7 @@ def refused(answer: tuple[int, dict[bytes, bytes], bytes]) -> str:
 
 def test_without_the_engine_it_is_503_with_an_id_and_when_to_come_again(tmp_path: Path) -> None:
     async def nobody_listens() -> tuple[int, dict[bytes, bytes], bytes]:
-        return await call(ForwardToEngine(str(tmp_path / "engine.sock")), part(b""))
+        return await call(forward(str(tmp_path / "engine.sock")), part(b""))
 
     assert refused(asyncio.run(nobody_listens())) == "service_unavailable"
 
@@ -168,7 +229,7 @@ def test_an_engine_that_goes_away_in_the_middle_is_503_and_one_that_comes_back_i
 
         engine = Engine(tmp_path, never)
         async with engine:
-            app = ForwardToEngine(engine.path)
+            app = forward(engine.path)
             waiting = asyncio.create_task(call(app, part(b"")))
             while not engine._server._tasks:
                 await asyncio.sleep(0)
@@ -186,7 +247,7 @@ def test_more_than_may_be_under_way_is_refused_by_name(tmp_path: Path, monkeypat
 
     async def scenario() -> list[int]:
         async with Engine(tmp_path) as engine:
-            app = ForwardToEngine(engine.path)
+            app = forward(engine.path)
             answers = await asyncio.gather(*(call(app, part(b"")) for _ in range(5)))
             await app.close()
         assert {refused(each) for each in answers if each[0] == 503} == {"backlog_full"}
@@ -201,7 +262,7 @@ def test_a_mistake_of_the_application_is_a_bare_500_and_not_a_client_left_waitin
 
     async def scenario() -> None:
         async with Engine(tmp_path, mistaken) as engine:
-            app = ForwardToEngine(engine.path)
+            app = forward(engine.path)
             status, _, body = await call(app, part(b""))
             await app.close()
         assert status == 500

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.identifier_hash import hash_identifiers
-from streamgauge.domain.settlement import SETTLED_FATES, Settlement, settle
+from streamgauge.domain.settlement import SETTLED_FATES, Claims, Settlement, settle
 from tests.support.columns import received_events
 from tests.support.world import TENANT, Event
 
@@ -27,7 +27,8 @@ def settled(
         numbers = hash_identifiers(events.identifier, events.tenant, events.tenants)
     else:
         numbers = np.array(hashes, np.uint64)
-    return settle(events, np.array(codes, np.uint8), numbers, np.array(claimed, np.bool_))
+    claims = Claims(np.array(claimed, np.bool_), np.zeros(len(rows), np.int64))
+    return settle(events, np.array(codes, np.uint8), numbers, claims)
 
 
 def fates(
@@ -77,21 +78,39 @@ def test_the_first_that_can_be_counted_counts(
     assert fates([(TENANT, name) for name in names], codes, [bool(each) for each in claimed]) == expected
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0, 0, 3]), st.integers(0, 4)), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_a_claim_that_ends_among_them_is_of_the_events_before_its_end(
+    drawn: list[tuple[str, int, int]], are_claimed: bool
+) -> None:
+    """Events a second apart, each with a window of its own: what waits very long may be judged by several settings."""
+    names, codes, windows_s = zip(*drawn, strict=True)
+    events = received_events([Event(name) for name in names], records=len(names))
+    numbers = hash_identifiers(events.identifier, events.tenant, events.tenants)
+    # Claims from before, if there are any, end after the first two seconds.
+    by_earlier = np.arange(len(names)) < 2 * are_claimed
+    claims = Claims(by_earlier, events.received_at_ms - 1_000 * np.array(windows_s) + 1)
+    expected = []
+    counted_at: dict[str, int] = {}
+    for at, (name, code, window_s) in enumerate(drawn):
+        if by_earlier[at] or (name in counted_at and at - counted_at[name] < window_s):
+            expected.append("duplicate")
+        elif code:
+            expected.append("rejected")
+        else:
+            counted_at[name] = at
+            expected.append("counted")
+    settlement = settle(events, np.array(codes, np.uint8), numbers, claims)
+    assert [str(SETTLED_FATES[each]) for each in settlement.fate] == expected
+
+
 def test_no_events_have_no_fates() -> None:
     events = received_events([Event("a")])
-    empty = type(events)(
-        tenants=events.tenants,
-        records_at_ms=events.records_at_ms,
-        tenant=events.tenant[:0],
-        record=events.record[:0],
-        offset=events.offset[:0],
-        event_name=events.event_name[:0],
-        identifier=events.identifier[:0],
-        timestamp_ms=events.timestamp_ms[:0],
-        timestamp_given=events.timestamp_given[:0],
-        payload=events.payload[:0],
-    )
-    nothing = settle(empty, np.empty(0, np.uint8), np.empty(0, np.uint64), np.empty(0, np.bool_))
+    empty = events.take(np.zeros(0, np.int64))
+    claims = Claims(np.empty(0, np.bool_), np.empty(0, np.int64))
+    nothing = settle(empty, np.empty(0, np.uint8), np.empty(0, np.uint64), claims)
     assert (len(nothing.fate), len(nothing.order)) == (0, 0)
 
 

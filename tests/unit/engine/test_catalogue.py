@@ -10,8 +10,10 @@ from typing import cast
 
 import pytest
 
+from streamgauge.api.v1.meters import meter_snapshot
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.domain.errors import InvalidRequest, Unavailable
 from streamgauge.domain.meter import Formula, Meter
 from streamgauge.engine.catalogue import CatalogueKeeper
@@ -20,6 +22,7 @@ from streamgauge.engine.ports.control_store import ControlStore
 from streamgauge.engine.ports.event_log import EventLog
 from tests.support.control import CountingEntropy, SettableClock, StampingLog
 from tests.support.control_stores import ADAPTERS, control_store
+from tests.support.notifying import notifications_on
 
 TENANT = Tenant("acct_1", False)
 
@@ -34,10 +37,15 @@ class Bench:
     def __init__(self, store: ControlStore) -> None:
         self.store = store
         self.log = StampingLog()
-        self.catalogue = CatalogueKeeper(
-            store, cast(EventLog, self.log), SettableClock(), accept_unknown_customers=False
+        rules = RulesHistory.of(CountingRules())
+        self.catalogue = CatalogueKeeper(store, cast(EventLog, self.log), SettableClock(), rules)
+        self.meters = Meters(
+            store,
+            self.catalogue,
+            CountingEntropy(),
+            notifications_on(store, SettableClock(), CountingEntropy()),
+            meter_snapshot,
         )
-        self.meters = Meters(store, self.catalogue, CountingEntropy())
         self.applier = ThreadPoolExecutor(1)
 
     def create(self, event_name: str) -> Meter:

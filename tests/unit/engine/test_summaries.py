@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from streamgauge.adapters.system.clock import SystemEntropy
+from streamgauge.adapters.system.clock import SystemClock, SystemEntropy
+from streamgauge.api.v1.meters import meter_snapshot
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import InvalidRequest, NotFound
 from streamgauge.domain.meter import EventTimeWindow, Meter
@@ -13,6 +14,7 @@ from streamgauge.domain.summary import SummaryRow
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import Listed, Page
 from streamgauge.engine.summaries import Summaries
+from tests.support.notifying import notifications_on
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World
 
 HOUR, DAY = EventTimeWindow.HOUR, EventTimeWindow.DAY
@@ -49,7 +51,9 @@ def bench() -> Bench:
         )
     )
     world.apply()
-    return Bench(world, meter, Summaries(Meters(world.control, world.catalogue, SystemEntropy()), world.store))
+    notifications = notifications_on(world.control, SystemClock(), SystemEntropy())
+    meters = Meters(world.control, world.catalogue, SystemEntropy(), notifications, meter_snapshot)
+    return Bench(world, meter, Summaries(meters, world.store))
 
 
 def test_without_a_grouping_the_range_is_one_summary(bench: Bench) -> None:

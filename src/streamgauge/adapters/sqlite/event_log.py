@@ -39,7 +39,8 @@ _CANCELLATIONS_AND_REQUEST_KEYS: Final = (
     ) WITHOUT ROWID""",
     "CREATE INDEX request_keys_received ON request_keys (received_at_ms)",
 )
-_STEPS: Final = (_FIRST, _CANCELLATIONS_AND_REQUEST_KEYS)
+_REDRIVEN: Final = ("ALTER TABLE accepted ADD COLUMN redriven INTEGER NOT NULL DEFAULT 0",)
+_STEPS: Final = (_FIRST, _CANCELLATIONS_AND_REQUEST_KEYS, _REDRIVEN)
 
 
 class SqliteEventLog:
@@ -65,10 +66,11 @@ class SqliteEventLog:
                 "UPDATE head SET next_offset = ?, last_stamp_ms = ?", (record.next_offset, record.received_at_ms)
             )
             connection.executemany(
-                "INSERT INTO accepted VALUES (?, ?, ?, ?) ON CONFLICT (account_id, livemode) DO UPDATE "
-                "SET events = events + excluded.events, cancellations = cancellations + excluded.cancellations",
+                "INSERT INTO accepted VALUES (?, ?, ?, ?, ?) ON CONFLICT (account_id, livemode) DO UPDATE "
+                "SET events = events + excluded.events, cancellations = cancellations + excluded.cancellations, "
+                "redriven = redriven + excluded.redriven",
                 [
-                    (each.account_id, each.livemode, tally.events, tally.cancellations)
+                    (each.account_id, each.livemode, tally.events, tally.cancellations, tally.redriven)
                     for each, tally in tallies.items()
                 ],
             )
@@ -132,7 +134,9 @@ class SqliteEventLog:
 
     def accepted(self) -> Mapping[Tenant, Tally]:
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT account_id, livemode, events, cancellations FROM accepted").fetchall()
+            rows = connection.execute(
+                "SELECT account_id, livemode, events, cancellations, redriven FROM accepted"
+            ).fetchall()
         return {Tenant(account_id, bool(livemode)): Tally(*counts) for account_id, livemode, *counts in rows}
 
     def known_request(self, tenant: Tenant, digest: str) -> KnownRequest | None:

@@ -13,7 +13,8 @@ from streamgauge.domain.errors import StartRefused
 
 _BUSY_SECONDS: Final = 10.0
 _STEP_PAGES: Final = 256
-_PLAIN: Final = "format.json"
+# Files that never change once they are there. A folder from before there were signing secrets has no key for them.
+_PLAIN: Final = ("format.json", "signing.key")
 
 
 class SqliteMoment:
@@ -23,10 +24,10 @@ class SqliteMoment:
         self._folder = folder
         self._snapshots = snapshots
         self.next_offset = next_offset
-        self.names: Sequence[str] = (*snapshots, _PLAIN)
+        self.names: Sequence[str] = (*snapshots, *(name for name in _PLAIN if (folder / name).exists()))
 
     def size_bytes(self, name: str) -> int:
-        if name == _PLAIN:
+        if name in _PLAIN:
             return (self._folder / name).stat().st_size
         ((pages,),) = self._snapshots[name].execute("PRAGMA page_count")
         ((page_bytes,),) = self._snapshots[name].execute("PRAGMA page_size")
@@ -34,7 +35,7 @@ class SqliteMoment:
 
     def copy(self, name: str, to: Path, on_bytes: Callable[[int], None]) -> None:
         os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        if name == _PLAIN:
+        if name in _PLAIN:
             shutil.copyfile(self._folder / name, to)
             return
         source = self._snapshots[name]

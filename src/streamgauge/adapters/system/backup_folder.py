@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from streamgauge import __version__
-from streamgauge.adapters.system.durable_files import sync_folder, write
+from streamgauge.adapters.system.durable_files import make_folder, sync_folder, write
 from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.ports.backup import FileFacts, Manifest
 
@@ -45,7 +45,6 @@ class LocalBackupFolder:
             "files": files,
         }
         write(self.folder / _MANIFEST, json.dumps(told, indent=1) + "\n")
-        sync_folder(self.folder.parent)
 
     def manifest(self) -> Manifest:
         path = self.folder / _MANIFEST
@@ -68,7 +67,7 @@ class LocalBackupFolder:
 def make_empty(folder: Path) -> None:
     """Make a folder that only its owner can read. Raises StartRefused when there is something in it."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, mode=0o700)
         if any(folder.iterdir()):
             raise StartRefused(f"{folder}: is not empty; choose another folder, or empty it")
         folder.chmod(0o700)
@@ -99,7 +98,6 @@ def bring_back(
     )
     draft.rename(folder / _FOLDER_FORMAT)
     sync_folder(folder)
-    sync_folder(folder.parent)
 
 
 def _copy(source: Path, to: Path, facts: FileFacts, on_bytes: Callable[[int], None], done: int) -> int:

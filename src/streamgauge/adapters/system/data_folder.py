@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from streamgauge import __version__
+from streamgauge.adapters.system.durable_files import make_folder, write
 from streamgauge.domain.errors import StartRefused
 
 FORMAT: Final = 1
 
 _FORMAT_FILE: Final = "format.json"
 _LOCK_FILE: Final = "lock"
-_TOLERATED: Final = {_LOCK_FILE, "format.new", "lost+found"}
+# What a first start leaves behind that was cut short, also one of an older version, and what file systems bring along.
+_TOLERATED: Final = {_LOCK_FILE, "format.json.new", "format.new", "lost+found"}
 # What fits into the address of a Unix socket on all systems we run on.
 _SOCKET_PATH_BYTES_MAX: Final = 100
 
@@ -31,7 +33,7 @@ class DataFolder:
         self.path = path.absolute()
         self._lock: int | None = None
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path, mode=0o700)
             self._check_format()
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise StartRefused(f"{path}: cannot be used as a data folder: {error.strerror}") from error
@@ -104,7 +106,7 @@ class DataFolder:
                     f"{self.path}: is not empty and not a Streamgauge data folder (it has {strangers[0]!r}); "
                     "choose another --data-dir"
                 )
-            _write_durably(path, json.dumps({"format": FORMAT, "written_by": __version__}) + "\n")
+            write(path, json.dumps({"format": FORMAT, "written_by": __version__}) + "\n")
             return
         try:
             found = json.loads(path.read_text())["format"]
@@ -115,18 +117,3 @@ class DataFolder:
                 f"{self.path}: has format {found}, and this program ({__version__}) knows up to {FORMAT}; "
                 "start the version that wrote it, or a newer one"
             )
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write beside it, sync, rename, sync the folder: at no moment is there half a file."""
-    draft = path.with_suffix(".new")
-    with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,5 +1,6 @@
-"""Small files that are whole after a power cut, or as they were before."""
+"""Folders that are there after a power cut, and small files that are whole or as they were before."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,6 +16,18 @@ def write(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """The folder, if it is missing, and with the usual mode those above it; each is durable before the next is made.
+
+    Folders that are there already may be another's, and not even readable: they are not synced.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(mode=mode, exist_ok=True)
+    sync_folder(path.parent)
+
+
 def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -27,3 +40,11 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folders(path: Path) -> None:
+    """The same of every folder below it, and of the one it is in. Folders that vanish meanwhile need no sync."""
+    sync_folder(path.parent)
+    for folder, _, _ in os.walk(path):
+        with contextlib.suppress(FileNotFoundError):
+            sync_folder(Path(folder))
