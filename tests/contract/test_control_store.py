@@ -12,6 +12,7 @@ from streamgauge.adapters.relational.connection import sqlite_url
 from streamgauge.adapters.relational.migrations import migrate
 from streamgauge.adapters.relational.store import RelationalControlStore
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.counting_rules import CountingRules, DatedRules
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.errors import NotFound, StreamgaugeError, UnknownCursor
@@ -362,6 +363,17 @@ def test_all_customers_come_with_their_validity_and_nothing_else(store: ControlS
         store.add_customer(each)
     bare = [replace(each, attributes={}, metadata={}) for each in (deleted, customer(2, LIVE), customer(3, OTHER))]
     assert sorted(store.all_customers(), key=lambda each: each.id) == bare
+
+
+def test_counting_rules_come_back_oldest_first(store: ControlStore) -> None:
+    assert store.counting_rules() == ()
+    dated = (
+        DatedRules(0, CountingRules(accept_unknown_customers=True, dedup_window_ms=86_400_000)),
+        DatedRules(9 * 10**12, CountingRules(accept_unknown_customers=False, dedup_window_ms=3_024_000_000)),
+    )
+    for each in dated:
+        store.add_counting_rules(each)
+    assert store.counting_rules() == dated
 
 
 def test_many_threads_write_at_once_and_nothing_is_lost(store: ControlStore) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from streamgauge.adapters.system.data_folder import DataFolder
-from streamgauge.bootstrap import open_keys
+from streamgauge.bootstrap.keys import open_keys
 from streamgauge.config import Config, load
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.permission import Access, Resource

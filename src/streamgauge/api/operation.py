@@ -13,10 +13,12 @@ from starlette.responses import Response
 
 from streamgauge.api.credentials import refuse_other_accounts, secret_of
 from streamgauge.api.errors import ErrorStyle, render, style_of
+from streamgauge.api.request_id import current_request_id
 from streamgauge.api.services import Services
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import BodyTooLarge, InvalidRequest, Rejected
+from streamgauge.domain.notification import Cause
 from streamgauge.domain.permission import Permission
 from streamgauge.domain.request_key import IDEMPOTENCY_KEY_LENGTH_MAX, RequestKey, request_key
 
@@ -58,6 +60,11 @@ class Call:
     @property
     def tenant(self) -> Tenant:
         return self.principal.tenant
+
+    @property
+    def cause(self) -> Cause:
+        """What is to be told of this request as the cause of what it does."""
+        return Cause(request_id=current_request_id() or "")
 
     def object_id(self, name: str) -> str:
         """The id that stands in the URL. Raises InvalidRequest for text that no database would take."""
@@ -228,7 +235,8 @@ def _once(
         return 200, msgspec.json.encode(operation.secrets.without(shown) if operation.secrets else shown)
 
     kept, replayed = services.idempotency.once(call.tenant, key, perform)
-    if operation.secrets is None or shown is not None:
+    # A refusal that was kept has no secret in it, and is no answer.
+    if operation.secrets is None or shown is not None or kept.status != 200:
         return JsonAnswer(shown if shown is not None else kept.body, kept.status, replayed=replayed)
     answer = msgspec.json.decode(kept.body, type=operation.answers[0])
     return JsonAnswer(operation.secrets.restored(services, call, answer), kept.status, replayed=replayed)

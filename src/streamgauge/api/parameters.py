@@ -6,6 +6,7 @@ and a customer may be named "null". (That is why msgspec's own lax mode, which r
     T | None            an empty text unsets it and reads as None
     T | UnsetType       not given reads as UNSET
     T alone             an empty text is refused
+    Struct | T          nested parameters read as the struct, one text as T
 """
 
 import difflib
@@ -20,7 +21,7 @@ from streamgauge.api.forms import Params, Value, bracketed, decode_body
 from streamgauge.api.operation import RawRequest
 from streamgauge.domain.errors import InvalidRequest
 
-T = TypeVar("T", bound="Parameters")
+T = TypeVar("T", bound="FormParameters")
 
 # What an SQL database and a JSON reader take as a whole number alike.
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
@@ -29,6 +30,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 SupportedType = (
     inspect.StrType
     | inspect.IntType
+    | inspect.BoolType
     | inspect.EnumType
     | inspect.StructType
     | inspect.DictType
@@ -40,20 +42,24 @@ ObjectId = Annotated[str, msgspec.Meta(min_length=1, max_length=5_000)]
 Text = Annotated[str, msgspec.Meta(max_length=5_000)]
 
 
-class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what an operation of version 1 takes. `expand` is taken everywhere and nothing expands.
+class FormParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what is read from a query, a form, or both.
 
     `UNSUPPORTED` names parameters that the original API has and Streamgauge has no use for.
     """
 
     UNSUPPORTED: ClassVar[frozenset[str]] = frozenset()
 
-    expand: tuple[Text, ...] = ()
-
     @classmethod
     def read(cls, raw: RawRequest) -> Self:
         """Those of the query and of the form body together. Raises like `forms.decode_body` and `parse`."""
         return parse(cls, decode_body(raw.body, raw.content_type, raw.query))
+
+
+class Parameters(FormParameters, frozen=True, kw_only=True):
+    """Base of what an operation of version 1 takes. `expand` is taken everywhere and nothing expands."""
+
+    expand: tuple[Text, ...] = ()
 
 
 def parse(kind: type[T], params: Params) -> T:
@@ -72,7 +78,7 @@ def parse(kind: type[T], params: Params) -> T:
 
 
 @cache
-def _struct_type(kind: type[Parameters]) -> inspect.StructType:
+def _struct_type(kind: type[FormParameters]) -> inspect.StructType:
     described = inspect.type_info(kind)
     assert isinstance(described, inspect.StructType)
     return described
@@ -82,8 +88,7 @@ def _read(value: Value, kind: inspect.Type, at: tuple[str, ...]) -> Any:
     """What `msgspec.convert` takes for `kind`; every constraint of `kind` is checked here, with our words."""
     assert isinstance(kind, SupportedType), f"{bracketed(at)}: {kind} is not read from forms"
     if isinstance(kind, inspect.UnionType):
-        (wanted,) = (each for each in kind.types if not isinstance(each, inspect.NoneType))
-        return None if value == "" else _read(value, wanted, at)
+        return None if value == "" else _read(value, _alternative(value, kind), at)
     if value == "":
         raise InvalidRequest(
             f"The parameter {bracketed(at)} was given an empty value. Remove it, or give it a value.",
@@ -95,6 +100,8 @@ def _read(value: Value, kind: inspect.Type, at: tuple[str, ...]) -> Any:
             return _text(value, kind, at)
         case inspect.IntType():
             return _integer(value, kind, at)
+        case inspect.BoolType():
+            return _truth(value, at)
         case inspect.EnumType():
             return _choice(value, kind, at)
         case inspect.StructType():
@@ -105,6 +112,16 @@ def _read(value: Value, kind: inspect.Type, at: tuple[str, ...]) -> Any:
             return [_read(item, kind.item_type, (*at, str(index))) for index, item in enumerate(_items(value, at))]
         case _:
             assert_never(kind)
+
+
+def _alternative(value: Value, kind: inspect.UnionType) -> inspect.Type:
+    """Besides nothing at all, a parameter is of one type; or it is nested or plain, which the request tells."""
+    kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+    if len(kinds) == 1:
+        return kinds[0]
+    (nested,) = (each for each in kinds if isinstance(each, inspect.StructType))
+    (plain,) = (each for each in kinds if each is not nested)
+    return nested if isinstance(value, dict) else plain
 
 
 def _object(params: Params, kind: inspect.StructType, at: tuple[str, ...]) -> dict[str, Any]:
@@ -188,6 +205,12 @@ def _integer(value: Value, kind: inspect.IntType, at: tuple[str, ...]) -> int:
             reason="parameter_invalid_integer",
         )
     return number
+
+
+def _truth(value: Value, at: tuple[str, ...]) -> bool:
+    if value not in ("true", "false"):
+        raise InvalidRequest(f"Invalid boolean: {bracketed(at)} must be true or false.", param=bracketed(at))
+    return value == "true"
 
 
 def _choice(value: Value, kind: inspect.EnumType, at: tuple[str, ...]) -> str:

@@ -13,12 +13,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
+from streamgauge.adapters.relational import alert_tables, notification_tables, tables
 from streamgauge.adapters.relational.connection import connect, sqlite_url
 from streamgauge.adapters.relational.migrations import migrate
 from streamgauge.adapters.relational.store import RelationalControlStore
-from streamgauge.adapters.relational.tables import metadata
 from streamgauge.domain.account import Account
 from streamgauge.domain.errors import StartRefused, Unavailable
+
+# Each module adds its tables to the one metadata.
+MODULES = (tables, notification_tables, alert_tables)
+metadata = tables.metadata
 
 
 @pytest.fixture

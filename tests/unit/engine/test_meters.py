@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from streamgauge.adapters.memory.control_store import MemoryControlStore
+from streamgauge.api.v1.meters import meter_snapshot
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import InvalidRequest, NotFound, StorageFull
 from streamgauge.domain.meter import EventTimeWindow, Formula, Found, Meter, resolve
@@ -13,7 +14,8 @@ from streamgauge.domain.span import Span
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.meters import MeterDraft, Meters
 from streamgauge.engine.ports.control_store import Page
-from tests.support.control import NOW_MS, CountingEntropy, keeper, store_with_accounts
+from tests.support.control import NOW_MS, CountingEntropy, SettableClock, keeper, store_with_accounts
+from tests.support.notifying import notifications_on
 
 TEST = Tenant("acct_1", False)
 LIVE = Tenant("acct_1", True)
@@ -40,7 +42,9 @@ def catalogue(store: MemoryControlStore) -> CatalogueKeeper:
 
 @pytest.fixture
 def meters(store: MemoryControlStore, catalogue: CatalogueKeeper) -> Meters:
-    return Meters(store, catalogue, CountingEntropy())
+    return Meters(
+        store, catalogue, CountingEntropy(), notifications_on(store, SettableClock(), CountingEntropy()), meter_snapshot
+    )
 
 
 def known(catalogue: CatalogueKeeper) -> tuple[Meter, ...]:

@@ -5,17 +5,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.counting_rules import DatedRules
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.errors import NotFound, StreamgaugeError, UnknownCursor
 from streamgauge.domain.meter import Meter
 from streamgauge.engine.ports.control_store import KeptAnswer, Listed, Page
 
-Dated = TypeVar("Dated", Account, SecretKey, Meter, Customer)
-Paged = TypeVar("Paged", Meter, Customer)
+
+class HasAge(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def created_ms(self) -> int: ...
+
+
+Dated = TypeVar("Dated", bound=HasAge)
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class MemoryTransaction:
@@ -41,7 +52,31 @@ class MemoryControlStore:
         self._meters: dict[str, Meter] = {}
         self._customers: dict[tuple[Tenant, str], Customer] = {}
         self._answers: dict[tuple[Tenant, str], KeptAnswer] = {}
+        self._rules: dict[int, DatedRules] = {}
+        self._tables: list[dict[Any, Any]] = [
+            self._accounts,
+            self._keys,
+            self._sessions,
+            self._meters,
+            self._customers,
+            self._answers,
+            self._rules,
+        ]
         self._transaction: MemoryTransaction | None = None
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held by whoever reads or writes, here and in the stores of other ports that share the transactions."""
+        return self._lock
+
+    def table(self, example: dict[Key, Value]) -> dict[Key, Value]:
+        """`example`, empty, as a table of a store of another port: transactions undo what is done to it, too.
+
+        Its values must be replaced, never changed.
+        """
+        with self._lock:
+            self._tables.append(example)
+        return example
 
     def close(self) -> None:
         """Nothing to release."""
@@ -52,8 +87,7 @@ class MemoryControlStore:
             if self._transaction is not None:
                 yield self._transaction
                 return
-            tables = (self._accounts, self._keys, self._sessions, self._meters, self._customers, self._answers)
-            before = [dict(table) for table in tables]
+            before = [(table, dict(table)) for table in self._tables]
             self._transaction = transaction = MemoryTransaction()
             committed = False
             try:
@@ -62,19 +96,21 @@ class MemoryControlStore:
             finally:
                 self._transaction = None
                 if not committed:
-                    (self._accounts, self._keys, self._sessions, self._meters, self._customers, self._answers) = before  # type: ignore[assignment]
+                    for table, rows in before:
+                        table.clear()
+                        table.update(rows)
                 transaction.end(committed=committed)
 
     # Accounts, keys, sessions
 
     def add_account(self, account: Account) -> None:
         with self._lock:
-            _refuse_if(account.id in self._accounts, account.id)
+            refuse_if(account.id in self._accounts, account.id)
             self._accounts[account.id] = account
 
     def first_account(self) -> Account | None:
         with self._lock:
-            return next(iter(_oldest_first(self._accounts.values())), None)
+            return next(iter(oldest_first(self._accounts.values())), None)
 
     def find_account(self, account_id: str) -> Account | None:
         return self._accounts.get(account_id)
@@ -82,7 +118,7 @@ class MemoryControlStore:
     def add_secret_key(self, key: SecretKey) -> None:
         with self._lock:
             hash_is_taken = self.find_secret_key(key.secret_hash) is not None
-            _refuse_if(key.id in self._keys or hash_is_taken or key.tenant.account_id not in self._accounts, key.id)
+            refuse_if(key.id in self._keys or hash_is_taken or key.tenant.account_id not in self._accounts, key.id)
             self._keys[key.id] = key
 
     def find_secret_key(self, secret_hash: str) -> SecretKey | None:
@@ -94,7 +130,7 @@ class MemoryControlStore:
 
     def list_secret_keys(self, account_id: str) -> tuple[SecretKey, ...]:
         with self._lock:
-            return tuple(_oldest_first(key for key in self._keys.values() if key.tenant.account_id == account_id))
+            return tuple(oldest_first(key for key in self._keys.values() if key.tenant.account_id == account_id))
 
     def revoke_secret_key(self, key_id: str, at_ms: int) -> SecretKey | None:
         with self._lock:
@@ -108,7 +144,7 @@ class MemoryControlStore:
             is_taken = any(
                 known.id == session.id or known.token_hash == session.token_hash for known in self._sessions.values()
             )
-            _refuse_if(is_taken or session.key_id not in self._keys, session.id)
+            refuse_if(is_taken or session.key_id not in self._keys, session.id)
             self._sessions[session.token_hash] = session
 
     def get_session(self, session_id: str) -> MeterEventSession | None:
@@ -122,20 +158,16 @@ class MemoryControlStore:
 
     def forget_sessions(self, expired_before_ms: int) -> int:
         with self._lock:
-            kept = {
-                token_hash: session
-                for token_hash, session in self._sessions.items()
-                if session.expires_ms >= expired_before_ms
-            }
-            forgotten = len(self._sessions) - len(kept)
-            self._sessions = kept
-            return forgotten
+            expired = [key for key, session in self._sessions.items() if session.expires_ms < expired_before_ms]
+            for token_hash in expired:
+                del self._sessions[token_hash]
+            return len(expired)
 
     # Meters
 
     def add_meter(self, meter: Meter) -> None:
         with self._lock:
-            _refuse_if(meter.id in self._meters or meter.tenant.account_id not in self._accounts, meter.id)
+            refuse_if(meter.id in self._meters or meter.tenant.account_id not in self._accounts, meter.id)
             self._meters[meter.id] = meter
 
     def save_meter(self, meter: Meter) -> None:
@@ -160,11 +192,11 @@ class MemoryControlStore:
 
     def list_meters(self, tenant: Tenant, page: Page, *, active: bool | None = None) -> Listed[Meter]:
         of_tenant = [meter for meter in self.all_meters() if meter.tenant == tenant]
-        return _cut(of_tenant, page, lambda meter: active is None or meter.is_active == active)
+        return cut(of_tenant, page, lambda meter: active is None or meter.is_active == active)
 
     def all_meters(self) -> Iterator[Meter]:
         with self._lock:
-            return iter(_oldest_first(self._meters.values()))
+            return iter(oldest_first(self._meters.values()))
 
     # Answers
 
@@ -182,12 +214,22 @@ class MemoryControlStore:
                 del self._answers[key]
             return len(expired)
 
+    # Counting rules
+
+    def counting_rules(self) -> tuple[DatedRules, ...]:
+        with self._lock:
+            return tuple(self._rules.values())
+
+    def add_counting_rules(self, dated: DatedRules) -> None:
+        with self._lock:
+            self._rules[dated.valid_from_ms] = dated
+
     # Customers
 
     def add_customer(self, customer: Customer) -> None:
         key = (customer.tenant, customer.id)
         with self._lock:
-            _refuse_if(key in self._customers or customer.tenant.account_id not in self._accounts, customer.id)
+            refuse_if(key in self._customers or customer.tenant.account_id not in self._accounts, customer.id)
             self._customers[key] = _own(customer)
 
     def save_customer(self, customer: Customer) -> None:
@@ -204,8 +246,8 @@ class MemoryControlStore:
     def list_customers(self, tenant: Tenant, page: Page, *, email: str | None = None) -> Listed[Customer]:
         with self._lock:
             of_tenant = [_own(customer) for customer in self._customers.values() if customer.tenant == tenant]
-        return _cut(
-            _oldest_first(of_tenant),
+        return cut(
+            oldest_first(of_tenant),
             page,
             lambda each: each.deleted_ms is None and (email is None or each.attributes.get("email") == email),
         )
@@ -215,7 +257,7 @@ class MemoryControlStore:
             return iter([replace(customer, attributes={}, metadata={}) for customer in self._customers.values()])
 
 
-def _refuse_if(contradicts: bool, object_id: str) -> None:
+def refuse_if(contradicts: bool, object_id: str) -> None:
     """What a database does through its constraints: an id or hash that is taken, an owner that does not exist."""
     if contradicts:
         raise StreamgaugeError(f"control store: refused, nothing was written: {object_id}")
@@ -226,18 +268,19 @@ def _own(customer: Customer) -> Customer:
     return replace(customer, attributes=deepcopy(dict(customer.attributes)), metadata=deepcopy(dict(customer.metadata)))
 
 
-def _oldest_first(objects: Iterable[Dated]) -> list[Dated]:
+def oldest_first(objects: Iterable[Dated]) -> list[Dated]:
     return sorted(objects, key=lambda each: (each.created_ms, each.id))
 
 
-def _cut(oldest_first: list[Paged], page: Page, passes: Callable[[Paged], bool]) -> Listed[Paged]:
-    ids = [each.id for each in oldest_first]
+def cut(sorted_by_age: list[Dated], page: Page, passes: Callable[[Dated], bool]) -> Listed[Dated]:
+    """The page of those that pass; `sorted_by_age` as `oldest_first` sorts. Raises UnknownCursor."""
+    ids = [each.id for each in sorted_by_age]
     if page.ending_before is not None:
-        newer = oldest_first[_position(ids, page.ending_before, "ending_before") + 1 :]
+        newer = sorted_by_age[_position(ids, page.ending_before, "ending_before") + 1 :]
         nearest_first = [each for each in newer if passes(each)]
         return Listed(tuple(nearest_first[: page.limit][::-1]), len(nearest_first) > page.limit)
     end = len(ids) if page.starting_after is None else _position(ids, page.starting_after, "starting_after")
-    newest_first = [each for each in reversed(oldest_first[:end]) if passes(each)]
+    newest_first = [each for each in reversed(sorted_by_age[:end]) if passes(each)]
     return Listed(tuple(newest_first[: page.limit]), len(newest_first) > page.limit)
 
 

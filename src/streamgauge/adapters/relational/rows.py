@@ -32,7 +32,7 @@ def secret_key_of(row: RowMapping) -> SecretKey:
     permissions = row["permissions"]
     return SecretKey(
         id=row["id"],
-        tenant=_tenant_of(row),
+        tenant=tenant_of(row),
         secret_hash=row["secret_hash"],
         hint=row["hint"],
         created_ms=row["created_ms"],
@@ -58,7 +58,7 @@ def secret_key_row(key: SecretKey) -> Values:
 def session_of(row: RowMapping) -> MeterEventSession:
     return MeterEventSession(
         id=row["id"],
-        tenant=_tenant_of(row),
+        tenant=tenant_of(row),
         key_id=row["key_id"],
         token_hash=row["token_hash"],
         nonce=row["nonce"] or "",
@@ -84,7 +84,7 @@ def meter_of(row: RowMapping, spans: Iterable[Span]) -> Meter:
     window = row["event_time_window"]
     return Meter(
         id=row["id"],
-        tenant=_tenant_of(row),
+        tenant=tenant_of(row),
         display_name=row["display_name"],
         event_name=row["event_name"],
         formula=Formula(row["formula"]),
@@ -123,7 +123,7 @@ def customer_of(row: RowMapping) -> Customer:
     """Attributes and metadata are empty when the row was read without them."""
     return Customer(
         id=row["id"],
-        tenant=_tenant_of(row),
+        tenant=tenant_of(row),
         created_ms=row["created_ms"],
         deleted_ms=row["deleted_ms"],
         attributes=row.get("attributes", {}),
@@ -145,7 +145,7 @@ def customer_row(customer: Customer) -> Values:
 
 def kept_answer_of(row: RowMapping) -> KeptAnswer:
     return KeptAnswer(
-        tenant=_tenant_of(row),
+        tenant=tenant_of(row),
         digest=row["digest"],
         fingerprint=row["fingerprint"],
         status=row["status"],
@@ -165,7 +165,7 @@ def kept_answer_row(answer: KeptAnswer) -> Values:
     }
 
 
-def _tenant_of(row: RowMapping) -> Tenant:
+def tenant_of(row: RowMapping) -> Tenant:
     return Tenant(row["account_id"], row["livemode"])
 
 

@@ -25,6 +25,7 @@ from streamgauge.adapters.relational.driver_errors import translated
 from streamgauge.adapters.relational.pages import of_tenant, page_rows
 from streamgauge.adapters.relational.tables import (
     accounts,
+    counting_rules,
     customers,
     kept_answers,
     meter_active_spans,
@@ -33,6 +34,7 @@ from streamgauge.adapters.relational.tables import (
     secret_keys,
 )
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.counting_rules import CountingRules, DatedRules
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.errors import DurabilityLost, NotFound
@@ -64,6 +66,7 @@ class RelationalControlStore:
     """Implements `ControlStore`. Safe to call from any thread, and on one database from several processes.
 
     Expects the schema that `migrations.migrate(store.engine)` makes; before that every method raises Unavailable.
+    Stores of other ports on the same database take part in its transactions through `reading` and `writing`.
     """
 
     def __init__(self, url: str) -> None:
@@ -100,11 +103,11 @@ class RelationalControlStore:
     # Accounts, keys, sessions
 
     def add_account(self, account: Account) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(insert(accounts).values(rows.account_row(account)))
 
     def first_account(self) -> Account | None:
-        with self._reading() as connection:
+        with self.reading() as connection:
             oldest = select(accounts).order_by(accounts.c.created_ms, accounts.c.id).limit(1)
             row = connection.execute(oldest).mappings().one_or_none()
         return None if row is None else rows.account_of(row)
@@ -114,7 +117,7 @@ class RelationalControlStore:
         return None if row is None else rows.account_of(row)
 
     def add_secret_key(self, key: SecretKey) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(insert(secret_keys).values(rows.secret_key_row(key)))
 
     def find_secret_key(self, secret_hash: str) -> SecretKey | None:
@@ -126,13 +129,13 @@ class RelationalControlStore:
         return None if row is None else rows.secret_key_of(row)
 
     def list_secret_keys(self, account_id: str) -> tuple[SecretKey, ...]:
-        with self._reading() as connection:
+        with self.reading() as connection:
             of_account = select(secret_keys).where(secret_keys.c.account_id == account_id)
             oldest_first = of_account.order_by(secret_keys.c.created_ms, secret_keys.c.id)
             return tuple(rows.secret_key_of(row) for row in connection.execute(oldest_first).mappings())
 
     def revoke_secret_key(self, key_id: str, at_ms: int) -> SecretKey | None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 update(secret_keys)
                 .where(secret_keys.c.id == key_id, secret_keys.c.revoked_ms.is_(None))
@@ -142,7 +145,7 @@ class RelationalControlStore:
         return None if row is None else rows.secret_key_of(row)
 
     def add_session(self, session: MeterEventSession) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(insert(meter_event_sessions).values(rows.session_row(session)))
 
     def get_session(self, session_id: str) -> MeterEventSession | None:
@@ -150,7 +153,7 @@ class RelationalControlStore:
         return None if row is None else rows.session_of(row)
 
     def find_session(self, token_hash: str) -> tuple[MeterEventSession, SecretKey] | None:
-        with self._reading() as connection:
+        with self.reading() as connection:
             by_hash = select(meter_event_sessions).where(meter_event_sessions.c.token_hash == token_hash)
             session = connection.execute(by_hash).mappings().one_or_none()
             if session is None:
@@ -160,19 +163,19 @@ class RelationalControlStore:
         return rows.session_of(session), rows.secret_key_of(key)
 
     def forget_sessions(self, expired_before_ms: int) -> int:
-        with self._writing() as connection:
+        with self.writing() as connection:
             expired = delete(meter_event_sessions).where(meter_event_sessions.c.expires_ms < expired_before_ms)
             return connection.execute(expired).rowcount
 
     # Meters
 
     def add_meter(self, meter: Meter) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(insert(meters).values(rows.meter_row(meter)))
             connection.execute(insert(meter_active_spans), rows.span_rows(meter))
 
     def save_meter(self, meter: Meter) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             saved = connection.execute(
                 update(meters)
                 .where(of_tenant(meters, meter.tenant), meters.c.id == meter.id)
@@ -196,7 +199,7 @@ class RelationalControlStore:
             spans = meter_active_spans.c
             is_active = exists().where(spans.meter_id == meters.c.id, spans.end_ms.is_(None))
             filters.append(is_active if active else not_(is_active))
-        with self._reading() as connection:
+        with self.reading() as connection:
             found, has_more = page_rows(connection, meters, tenant, page, *filters)
             return Listed(_with_spans(connection, found), has_more)
 
@@ -210,25 +213,25 @@ class RelationalControlStore:
         return None if row is None else rows.kept_answer_of(row)
 
     def keep_answer(self, answer: KeptAnswer) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             same_key = and_(of_tenant(kept_answers, answer.tenant), kept_answers.c.digest == answer.digest)
             connection.execute(delete(kept_answers).where(same_key))
             connection.execute(insert(kept_answers).values(rows.kept_answer_row(answer)))
 
     def forget_answers(self, created_before_ms: int) -> int:
-        with self._writing() as connection:
+        with self.writing() as connection:
             expired = delete(kept_answers).where(kept_answers.c.created_ms < created_before_ms)
             return connection.execute(expired).rowcount
 
     # Customers
 
     def add_customer(self, customer: Customer) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(insert(customers).values(rows.customer_row(customer)))
 
     def save_customer(self, customer: Customer) -> None:
         row = rows.customer_row(customer)
-        with self._writing() as connection:
+        with self.writing() as connection:
             saved = connection.execute(
                 update(customers)
                 .where(of_tenant(customers, customer.tenant), customers.c.id == customer.id)
@@ -245,7 +248,7 @@ class RelationalControlStore:
         filters: list[ColumnElement[bool]] = [customers.c.deleted_ms.is_(None)]
         if email is not None:
             filters.append(customers.c.email == email)
-        with self._reading() as connection:
+        with self.reading() as connection:
             found, has_more = page_rows(connection, customers, tenant, page, *filters)
         return Listed(tuple(rows.customer_of(row) for row in found), has_more)
 
@@ -253,22 +256,31 @@ class RelationalControlStore:
         # The only table that may be large, so the rows are handed on as they are read.
         columns = customers.c
         validity = select(columns.id, columns.account_id, columns.livemode, columns.created_ms, columns.deleted_ms)
-        with self._reading() as connection:
+        with self.reading() as connection:
             for row in connection.execution_options(yield_per=ROWS_PER_FETCH).execute(validity).mappings():
                 yield rows.customer_of(row)
 
-    def _find(self, table: Table, condition: ColumnElement[bool]) -> RowMapping | None:
-        with self._reading() as connection:
-            return connection.execute(select(table).where(condition)).mappings().one_or_none()
+    # Counting rules
 
-    def _meters(self, *conditions: ColumnElement[bool]) -> tuple[Meter, ...]:
-        """Oldest first."""
-        with self._reading() as connection:
-            wanted = select(meters).where(*conditions).order_by(meters.c.created_ms, meters.c.id)
-            return _with_spans(connection, connection.execute(wanted).mappings().all())
+    def counting_rules(self) -> tuple[DatedRules, ...]:
+        with self.reading() as connection:
+            found = connection.execute(select(counting_rules).order_by(counting_rules.c.valid_from_ms)).all()
+        return tuple(
+            DatedRules(from_ms, CountingRules(accept_unknown_customers=accepts, dedup_window_ms=window_ms))
+            for from_ms, accepts, window_ms in found
+        )
+
+    def add_counting_rules(self, dated: DatedRules) -> None:
+        row = {
+            "valid_from_ms": dated.valid_from_ms,
+            "accept_unknown_customers": dated.rules.accept_unknown_customers,
+            "dedup_window_ms": dated.rules.dedup_window_ms,
+        }
+        with self.writing() as connection:
+            connection.execute(insert(counting_rules).values(row))
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         """One transaction, so that several statements see one moment."""
         if (outer := self._of_thread.transaction) is not None:
             yield outer.connection
@@ -277,7 +289,7 @@ class RelationalControlStore:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
         """One transaction, committed and durable on leaving; an exception rolls it back. Inside of `transaction` a
         part of that one, which is rolled back alone."""
         if (outer := self._of_thread.transaction) is not None:
@@ -286,6 +298,16 @@ class RelationalControlStore:
             return
         with self._committing() as connection:
             yield connection
+
+    def _find(self, table: Table, condition: ColumnElement[bool]) -> RowMapping | None:
+        with self.reading() as connection:
+            return connection.execute(select(table).where(condition)).mappings().one_or_none()
+
+    def _meters(self, *conditions: ColumnElement[bool]) -> tuple[Meter, ...]:
+        """Oldest first."""
+        with self.reading() as connection:
+            wanted = select(meters).where(*conditions).order_by(meters.c.created_ms, meters.c.id)
+            return _with_spans(connection, connection.execute(wanted).mappings().all())
 
     @contextmanager
     def _committing(self) -> Iterator[Connection]:

@@ -117,6 +117,16 @@ customers = Table(
     Index(None, "account_id", "livemode", "email"),
 )
 
+# What fates depend on besides log and catalogue, from when on; the first row holds from the beginning.
+counting_rules = Table(
+    "counting_rules",
+    metadata,
+    Column("valid_from_ms", BigInteger, nullable=False),
+    Column("accept_unknown_customers", Boolean, nullable=False),
+    Column("dedup_window_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("valid_from_ms"),
+)
+
 # Answers to requests with an Idempotency-Key: written in the transaction of the effect that they tell of.
 kept_answers = Table(
     "kept_answers",

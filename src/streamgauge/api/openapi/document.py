@@ -11,9 +11,10 @@ from streamgauge.api.health import Health
 from streamgauge.api.openapi import error_responses
 from streamgauge.api.openapi.schemas import Place, Schema, Schemas, prose
 from streamgauge.api.operation import REPLAYED_HEADER, Operation
-from streamgauge.api.parameters import ObjectId, Parameters
+from streamgauge.api.parameters import FormParameters, ObjectId, Parameters
 from streamgauge.api.v2.json_body import JSON_CONTENT_TYPE, JsonBody
 from streamgauge.api.v2.meter_event_stream import PATH as STREAM_PATH
+from streamgauge.api.v2.query import QueryParameters
 from streamgauge.api.v2.stream_body import BoundedRequest
 from streamgauge.domain.meter_event import REQUEST_EVENTS_MAX
 from streamgauge.domain.request_key import IDEMPOTENCY_KEY_LENGTH_MAX
@@ -87,10 +88,10 @@ def _operation(schemas: Schemas, method: str, path: str, operation: Operation) -
     style = style_of(path)
     path_names = re.findall(r"\{(\w+)\}", path)
     parameters = [_path_parameter(schemas, name) for name in path_names]
-    taken = schemas.of(operation.takes, Place.FORM if issubclass(operation.takes, Parameters) else Place.JSON)
+    taken = schemas.of(operation.takes, Place.FORM if issubclass(operation.takes, FormParameters) else Place.JSON)
     body: Schema | None = None
     if method == "POST":
-        body = _form(taken) if issubclass(operation.takes, Parameters) else _json(taken)
+        body = _form(taken) if issubclass(operation.takes, FormParameters) else _json(taken)
         parameters.append({"$ref": "#/components/parameters/Idempotency-Key"})
     else:
         parameters += _query_parameters(taken)
@@ -121,7 +122,7 @@ def _words(operation: Operation) -> Schema:
     """The first sentence is the summary; what follows, and what the parameters' type says of them, describes."""
     summary, _, rest = prose(operation.perform.__doc__ or "").partition(". ")
     # The bases say what they are for the code, not for a caller.
-    of_parameters = operation.takes.__doc__ if operation.takes not in (Parameters, JsonBody) else None
+    of_parameters = operation.takes.__doc__ if operation.takes not in (Parameters, QueryParameters, JsonBody) else None
     description = "\n\n".join(filter(None, (rest, prose(of_parameters or ""))))
     return {"summary": summary.removesuffix("."), **({"description": description} if description else {})}
 

@@ -59,6 +59,8 @@ class Schemas:
                 return {"type": "boolean"}
             case inspect.NoneType():
                 return _NULL
+            case inspect.AnyType():
+                return {}
             case inspect.EnumType():
                 return _one_of([member.value for member in kind.cls])
             case inspect.LiteralType():
@@ -94,7 +96,7 @@ class Schemas:
         return {
             "type": "object",
             **({"propertyNames": keys} if keys else {}),
-            "additionalProperties": values,
+            "additionalProperties": values or True,
             **sizes,
         }
 
@@ -147,7 +149,8 @@ def _is_required(field: inspect.Field, of: inspect.StructType, place: Place) -> 
 
 def _omits(field: inspect.Field, of: inspect.StructType) -> bool:
     """Whether an encoder ever leaves the member out."""
-    if field.default is msgspec.UNSET:
+    # A default of UNSET is told as none at all.
+    if not field.required and field.default is field.default_factory is msgspec.NODEFAULT:
         return True
     kind = get_origin(of.cls) or of.cls
     return bool(kind.__struct_config__.omit_defaults) and not field.required

@@ -110,7 +110,7 @@ def create(services: Services, call: Call, given: CreateParameters) -> MeterObje
         customer_key=given.customer_mapping.event_payload_key if given.customer_mapping else DEFAULT_CUSTOMER_KEY,
         value_key=given.value_settings.event_payload_key if given.value_settings else DEFAULT_VALUE_KEY,
     )
-    return meter_object(services.meters.create(call.tenant, draft))
+    return meter_object(services.meters.create(call.tenant, draft, call.cause))
 
 
 @operation(needs=METERS_READ)
@@ -125,19 +125,19 @@ def update(services: Services, call: Call, given: UpdateParameters) -> MeterObje
     meter_id = call.object_id("id")
     if isinstance(given.display_name, msgspec.UnsetType):
         return meter_object(services.meters.get(call.tenant, meter_id))
-    return meter_object(services.meters.rename(call.tenant, meter_id, given.display_name))
+    return meter_object(services.meters.rename(call.tenant, meter_id, given.display_name, call.cause))
 
 
 @operation(needs=METERS_WRITE)
 def deactivate(services: Services, call: Call, given: Parameters) -> MeterObject:
     """Deactivate a meter: events received from now on are not counted."""
-    return meter_object(services.meters.deactivate(call.tenant, call.object_id("id")))
+    return meter_object(services.meters.deactivate(call.tenant, call.object_id("id"), call.cause))
 
 
 @operation(needs=METERS_WRITE)
 def reactivate(services: Services, call: Call, given: Parameters) -> MeterObject:
     """Reactivate a meter: events received from now on count again."""
-    return meter_object(services.meters.reactivate(call.tenant, call.object_id("id")))
+    return meter_object(services.meters.reactivate(call.tenant, call.object_id("id"), call.cause))
 
 
 @operation(needs=METERS_READ)
@@ -145,6 +145,12 @@ def list_page(services: Services, call: Call, given: MeterListParameters) -> Lis
     """List meters, newest first."""
     active = given.status is MeterStatus.ACTIVE if given.status else None
     return listed(services.meters.list(call.tenant, given.page(), active=active), meter_object, URL)
+
+
+def meter_snapshot(meter: Meter) -> dict[str, object]:
+    """What a notification keeps of a meter: the object, as plain values."""
+    shown: dict[str, object] = msgspec.to_builtins(meter_object(meter))
+    return shown
 
 
 def meter_object(meter: Meter) -> MeterObject:

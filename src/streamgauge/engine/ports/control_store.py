@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.counting_rules import DatedRules
 from streamgauge.domain.credential import MeterEventSession, SecretKey
 from streamgauge.domain.customer import Customer
 from streamgauge.domain.meter import Meter
@@ -132,5 +133,11 @@ class ControlStore(Protocol):
 
     def forget_answers(self, created_before_ms: int) -> int:
         """Delete answers that were made before then; how many."""
+
+    def counting_rules(self) -> tuple[DatedRules, ...]:
+        """All that were added, oldest first."""
+
+    def add_counting_rules(self, dated: DatedRules) -> None:
+        """Later than those that are there. They are never changed or removed."""
 
     def close(self) -> None: ...

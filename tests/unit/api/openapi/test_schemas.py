@@ -45,6 +45,11 @@ class Sparse(msgspec.Struct, omit_defaults=True):
     param: str | None = None
 
 
+class Perhaps(msgspec.Struct):
+    code: str
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
     size: int
 
@@ -102,6 +107,11 @@ def test_a_default_that_is_left_out_is_never_null() -> None:
     assert schema["properties"]["param"] == STRING
 
 
+def test_a_member_that_may_be_left_out_is_not_required_of_an_answer() -> None:
+    schema = Schemas().of(Perhaps, Place.ANSWER)
+    assert schema == {"type": "object", "properties": {"code": STRING, "reason": STRING}, "required": ["code"]}
+
+
 def test_unknown_members_are_refused_in_forms_and_where_a_type_says_so() -> None:
     schemas = Schemas()
     assert schemas.of(Inner, Place.FORM)["additionalProperties"] is False
@@ -123,3 +133,7 @@ def test_objects_are_components_under_the_name_that_they_show() -> None:
 def test_a_kind_without_a_schema_is_named() -> None:
     with pytest.raises(TypeError, match="no schema for"):
         Schemas().of(bytes, Place.ANSWER)
+
+
+def test_a_map_to_anything_says_no_more_than_that() -> None:
+    assert Schemas().of(dict[str, Any], Place.ANSWER) == {"type": "object", "additionalProperties": True}

@@ -1,0 +1,1 @@
+"""Operations under /v2/core."""
