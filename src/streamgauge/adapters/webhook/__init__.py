@@ -1,0 +1,1 @@
+"""Posting to endpoints that strangers named."""
