@@ -23,5 +23,11 @@ def embedded_clients(folder: Path) -> tuple[Client, Client]:
         raise StartRefused(f"{folder}: the usage store cannot be opened: {why}") from error
 
 
+def another_embedded_client(folder: Path) -> Client:
+    """One more client of the engine that `embedded_clients` opened on `folder`, for queries that those must not wait
+    for."""
+    return _embedded(folder)
+
+
 def _embedded(folder: Path) -> Client:
     return clickhouse_connect.get_client(interface="chdb", path=str(folder))

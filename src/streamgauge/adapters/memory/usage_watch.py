@@ -1,0 +1,63 @@
+"""`UsageWatch` over the usage store in memory: by the definitions of its formulas."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from decimal import Context, Decimal
+from typing import Final
+
+from streamgauge.adapters.memory.usage_store import MemoryUsageStore
+from streamgauge.domain.account import Tenant
+from streamgauge.domain.alert import day_start_of
+from streamgauge.domain.meter import Meter
+from streamgauge.domain.summary import Range
+from streamgauge.engine.ports.usage_store import SummaryQuery
+from streamgauge.engine.ports.usage_watch import Touched, UsageKey
+
+_EXACT: Final = Context(prec=100)
+_ALWAYS: Final = Range(0, 2**32)
+
+
+class MemoryUsageWatch:
+    def __init__(self, store: MemoryUsageStore) -> None:
+        self._store = store
+
+    def touched(self, meters: Collection[Meter], first_offset: int, next_offset: int) -> Sequence[Touched]:
+        wanted = {(meter.tenant, meter.id) for meter in meters}
+        found: dict[tuple[str, str, int], Touched] = {}
+        for tenant, meter_id, customer_id, timestamp_ms, offset, events, rise in self._changes():
+            if (tenant, meter_id) not in wanted or not first_offset <= offset < next_offset:
+                continue
+            key = (meter_id, customer_id, day_start_of(timestamp_ms))
+            before = found.get(key)
+            found[key] = Touched(
+                meter_id=meter_id,
+                customer_id=customer_id,
+                day_start_ms=key[2],
+                events=events + (before.events if before else 0),
+                rise=_EXACT.add(max(rise, Decimal(0)), before.rise if before else Decimal(0)),
+                last_offset=max(offset, before.last_offset if before else 0),
+            )
+        return list(found.values())
+
+    def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:
+        totals = {key: self._total(meters[key[0]], key[1], key[2]) for key in keys}
+        return {key: total for key, total in totals.items() if total is not None}
+
+    def reaching(self, meter: Meter, period: Range | None, at_least: int) -> Mapping[str, Decimal]:
+        customers = {event.customer for tenant, event, _ in self._store.counting() if event.meter == meter.id}
+        totals = {customer: self._total(meter, customer, period) for customer in customers}
+        return {customer: total for customer, total in totals.items() if total is not None and total >= at_least}
+
+    def _total(self, meter: Meter, customer_id: str, period: Range | None) -> Decimal | None:
+        query = SummaryQuery(meter=meter, customer_id=customer_id, range=period or _ALWAYS, grouping=None, limit=1)
+        totals = self._store.totals(query)
+        return totals[0].value if totals else None
+
+    def _changes(self) -> Iterator[tuple[Tenant, str, str, int, int, int, Decimal]]:
+        """Events and cancellations: whose they are, when they happened, where they are logged, what they add."""
+        for row in list(self._store.rows):
+            if row["status"] == "counted":
+                tenant = Tenant(row["account"], row["livemode"])
+                at_ms = round(row["timestamp"].timestamp() * 1000)
+                yield tenant, row["meter"], row["customer"], at_ms, row["log_offset"], 1, row["value"] or Decimal(0)
+        for each in self._store.cancellations:
+            yield each.tenant, each.meter, each.customer, each.timestamp_ms, each.offset, 0, -each.value

@@ -1,0 +1,42 @@
+"""What watching usage asks the usage store: who was touched by a part of the log, and how much they have used."""
+
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple, Protocol, TypeAlias
+
+from streamgauge.domain.meter import Meter
+from streamgauge.domain.summary import Range
+
+# Meter id, customer id, and the part of time that events lie in; None: all of it.
+UsageKey: TypeAlias = tuple[str, str, Range | None]
+
+
+class Touched(NamedTuple):
+    """A part of the log holds counted events or cancellations of this customer, with a time in this day.
+
+    `events` counts the events. `rise` is by how much they can have raised a sum: the positive values, and what
+    cancelling negative ones gave back. `last_offset` is the last of them in the log.
+    """
+
+    meter_id: str
+    customer_id: str
+    day_start_ms: int
+    events: int
+    rise: Decimal
+    last_offset: int
+
+
+class UsageWatch(Protocol):
+    """Sees at least what lies below the checkpoint, and answers every formula exactly, as summaries would.
+
+    Raises Unavailable when the store is away. Periods are whole days (UTC) or several of them.
+    """
+
+    def touched(self, meters: Collection[Meter], first_offset: int, next_offset: int) -> Sequence[Touched]:
+        """One row for each meter, customer and UTC day of event time that [first_offset, next_offset) touched."""
+
+    def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:
+        """The total of each key; those without an event that counts are left out. `meters` by id."""
+
+    def reaching(self, meter: Meter, period: Range | None, at_least: int) -> Mapping[str, Decimal]:
+        """Every customer whose total is at least that, with the total."""
