@@ -1,5 +1,6 @@
 """Cancellations: one counted event is taken out of every total, and keeps its claim on its identifier."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -89,6 +90,12 @@ class Cancellation:
     event_offset: int
     offset: int
     cancelled_at_ms: int
+
+
+def adjustment_id(tenant: Tenant, identifier: str, event_offset: int) -> str:
+    """The same event taken back has the same id, however often it is asked for."""
+    key = f"{tenant.account_id} {tenant.livemode} {event_offset} {identifier}"
+    return "mtr_event_adj_" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 class CancelOutcome(StrEnum):

@@ -1,6 +1,5 @@
 """Adjustments: a caller takes back one event that it reported."""
 
-import hashlib
 import threading
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from streamgauge.domain.cancellation import (
     CancelRequest,
     CancelVerdict,
     LoggedCancel,
+    adjustment_id,
     encode_cancels,
     judge_cancels,
 )
@@ -86,7 +86,7 @@ class Adjustments:
         if event is None or event.cancelled_at_ms is None or verdict.outcome is CancelOutcome.OTHER_EVENT_NAME:
             raise CannotCancel(_reason(verdict, request))
         return Adjustment(
-            id=_id(origin.tenant, identifier, event.offset),
+            id=adjustment_id(origin.tenant, identifier, event.offset),
             tenant=origin.tenant,
             event_name=event_name,
             identifier=identifier,
@@ -131,9 +131,3 @@ def _reason(verdict: CancelVerdict, request: CancelRequest) -> str:
             )
         case _:
             return f"No counted meter event with identifier {request.identifier} was found."
-
-
-def _id(tenant: Tenant, identifier: str, offset: int) -> str:
-    """The same event taken back has the same id, however often it is asked for."""
-    key = f"{tenant.account_id} {tenant.livemode} {offset} {identifier}"
-    return "mtr_event_adj_" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]

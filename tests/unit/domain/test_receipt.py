@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from streamgauge.domain.fate import Fate
-from streamgauge.domain.receipt import StoredEvent, receipt_of
+from streamgauge.domain.receipt import Hint, HintKind, Repeat, StoredEvent, receipt_of
 
 BASE = StoredEvent(
     identifier="a",
@@ -24,7 +24,7 @@ BASE = StoredEvent(
 )
 DUPLICATE = replace(BASE, status=Fate.DUPLICATE, value=Decimal(0), received_at_ms=3_000, log_offset=1)
 REJECTED = replace(BASE, status=Fate.REJECTED, code="no_meter", meter="", value=Decimal(0), log_offset=2)
-CANCELLED = replace(BASE, status=Fate.CANCELLED)
+CANCELLED = replace(BASE, status=Fate.CANCELLED, cancelled_at_ms=5_000)
 PENDING = replace(BASE, status=Fate.PENDING, meter="", customer="", value=None, log_offset=3)
 
 
@@ -37,7 +37,37 @@ def test_a_counted_event_tells_everything_that_was_settled() -> None:
 
 
 def test_a_cancelled_event_is_told_of_like_a_counted_one_with_its_value() -> None:
-    assert receipt_of([CANCELLED]) == replace(receipt_of([BASE]), status=Fate.CANCELLED)
+    told = receipt_of([CANCELLED])
+    assert told == replace(receipt_of([BASE]), status=Fate.CANCELLED, bucket_ms=None, cancelled_at_ms=5_000)
+
+
+def test_a_counted_event_tells_where_it_came_from_and_which_minute_it_counts_in() -> None:
+    event = replace(BASE, timestamp_ms=179_999, log_offset=7, key_id="key_1", session_id="")
+    told = receipt_of([event])
+    assert (told.bucket_ms, told.log_offset, told.key_id, told.session_id) == (120_000, 7, "key_1", None)
+
+
+def test_every_repeat_is_told_of_with_when_it_came_and_whether_it_differs() -> None:
+    other = replace(DUPLICATE, received_at_ms=4_000, log_offset=2, payload={})
+    told = receipt_of([BASE, DUPLICATE, other])
+    assert told.repeated == (Repeat(3_000, 1, differs=False), Repeat(4_000, 2, differs=True))
+    assert told.hints == (Hint(HintKind.REPEATED_WITH_DIFFERENT_CONTENT),)
+    assert receipt_of([BASE, DUPLICATE]).hints == ()
+    many = [replace(DUPLICATE, log_offset=at) for at in range(1, 500)]
+    assert (receipt_of([BASE, *many]).repeats, len(receipt_of([BASE, *many]).repeated)) == (499, 100)
+
+
+def test_a_receipt_can_be_asked_of_any_of_the_events() -> None:
+    told = receipt_of([REJECTED, BASE, DUPLICATE], DUPLICATE)
+    assert (told.status, told.log_offset, told.repeats) == (Fate.DUPLICATE, 1, 1)
+
+
+def test_a_redriven_event_is_told_of_where_it_was_received() -> None:
+    redriven = replace(BASE, log_offset=50, received_at_ms=9_000, first_offset=2, first_received_at_ms=2_500)
+    told = receipt_of([REJECTED, redriven])
+    assert (told.status, told.log_offset, told.judged_offset) == (Fate.COUNTED, 2, 50)
+    assert (told.received_at_ms, told.redriven_at_ms) == (2_500, 9_000)
+    assert receipt_of([BASE]).redriven_at_ms is None
 
 
 def test_what_is_not_known_is_none_not_empty() -> None:

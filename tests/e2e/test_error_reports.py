@@ -1,0 +1,201 @@
+"""Error reports of the installed program: every rejected event in exactly one, also when the server is killed."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import stripe
+from stripe.events import (
+    V1BillingMeterErrorReportTriggeredEvent,
+    V1BillingMeterErrorReportTriggeredEventNotification,
+    V1BillingMeterNoMeterFoundEvent,
+    V1BillingMeterNoMeterFoundEventNotification,
+)
+
+from streamgauge.domain.fate import RejectionCode
+from tests.e2e.test_delivery import destination
+from tests.support.receiver import Receiver
+from tests.support.server import SECRET_KEY, Client, Server
+
+REPORT, NO_METER = "v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"
+WINDOW_SECONDS = 10
+DAY_S = 86_400
+
+# What is sent for each code: event name, payload, seconds from now to its timestamp.
+NOBODY = {"stripe_customer_id": "cus_stranger", "value": "1"}
+FAULTS: dict[str, tuple[str, dict[str, str], int]] = {
+    "no_meter": ("unknown", NOBODY, 0),
+    "archived_meter": ("archived", NOBODY, 0),
+    "timestamp_too_far_in_past": ("calls", NOBODY, -36 * DAY_S),
+    "timestamp_in_future": ("calls", NOBODY, 600),
+    "meter_event_no_customer_defined": ("calls", {"value": "1"}, 0),
+    "meter_event_customer_not_found": ("calls", NOBODY, 0),
+    "meter_event_value_not_found": ("calls", {"stripe_customer_id": "{customer}"}, 0),
+    "meter_event_invalid_value": ("calls", {"stripe_customer_id": "{customer}", "value": "1e5"}, 0),
+    "meter_event_value_too_many_digits": ("calls", {"stripe_customer_id": "{customer}", "value": "1" * 16}, 0),
+}
+
+
+def faulty(code: str, identifier: str, customer: str = "") -> dict[str, Any]:
+    name, payload, seconds = FAULTS[code]
+    return {
+        "event_name": name,
+        "identifier": identifier,
+        "timestamp": int(time.time()) + seconds,
+        "payload": {key: value.format(customer=customer) for key, value in payload.items()},
+    }
+
+
+def reports(client: Client) -> list[dict[str, Any]]:
+    """Every report there is, with its data."""
+    found: list[dict[str, Any]] = []
+    url: str | None = f"/v2/core/events?limit=100&types[0]={REPORT}&types[1]={NO_METER}"
+    while url is not None:
+        page = client.get(urlsplit(url).path, 200, **dict(parse_qsl(urlsplit(url).query)))
+        found += page["data"]
+        url = page["next_page_url"]
+    return found
+
+
+def counted(found: list[dict[str, Any]]) -> Counter[tuple[str | None, str]]:
+    """How many events were reported, by meter and code."""
+    counts: Counter[tuple[str | None, str]] = Counter()
+    for report in found:
+        reason = report["data"]["reason"]
+        assert reason["error_count"] == sum(each["error_count"] for each in reason["error_types"])
+        for each in reason["error_types"]:
+            counts[report.get("related_object", {}).get("id"), each["code"]] += each["error_count"]
+    return counts
+
+
+def until(client: Client, holds: Callable[[list[dict[str, Any]]], bool], seconds: float = 40) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + seconds
+    while not holds(found := reports(client)):
+        assert time.monotonic() < deadline, counted(found)
+        time.sleep(0.1)
+    return found
+
+
+def listed(client: Client, url: str) -> list[dict[str, Any]]:
+    """Every event of the list at a URL of a report."""
+    found: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while True:
+        page = client.get(urlsplit(url).path, 200, limit=7, **dict(parse_qsl(urlsplit(url).query)), **after)
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        after = {"starting_after": page["next_position"]}
+
+
+def test_events_of_every_code_are_reported_once_with_exact_counts(tmp_path: Path) -> None:
+    assert set(FAULTS) == set(RejectionCode)
+    with (
+        Server(tmp_path / "data", webhook_allow_private=True) as server,
+        Client(server.url) as client,
+        Receiver() as it,
+    ):
+        thin = destination(client, it.url)
+        meter, archived = client.meter("calls"), client.meter("archived")
+        customer = client.customer(name="A")
+        client.post(f"/v1/billing/meters/{archived}/deactivate")
+        token = client.session()
+        sent: Counter[tuple[str | None, str]] = Counter()
+        for number, code in enumerate(FAULTS, start=1):
+            events = [faulty(code, f"{code}-{at}", customer) for at in range(number)]
+            counts = {"event_name": "calls", "payload": {"stripe_customer_id": customer, "value": "1"}}
+            client.stream(token, [*events, counts])
+            sent[{"no_meter": None, "archived_meter": archived}.get(code, meter), code] = number
+        found = until(client, lambda found: counted(found).total() >= sent.total())
+        assert counted(found) == sent
+        for report in found:
+            check_report(client, report)
+
+        official = stripe.StripeClient(SECRET_KEY, base_addresses={"api": server.url, "meter_events": server.url})
+        secret = thin["webhook_endpoint"]["signing_secret"]
+        deadline = time.monotonic() + 20
+        ours = {each["id"] for each in found}
+        while {each.event["id"] for each in it.posted} < ours:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        seen = set()
+        for posted in it.posted:
+            if posted.event["id"] not in ours:
+                continue
+            notification = official.parse_event_notification(posted.body, posted.signature, secret)
+            if isinstance(notification, V1BillingMeterErrorReportTriggeredEventNotification):
+                assert notification.fetch_related_object().id == notification.related_object.id
+                event = notification.fetch_event()
+                assert isinstance(event, V1BillingMeterErrorReportTriggeredEvent)
+                assert event.data.reason.error_types[0].sample_errors[0].request.identifier
+            else:
+                assert isinstance(notification, V1BillingMeterNoMeterFoundEventNotification)
+                fetched = official.v2.core.events.retrieve(notification.id)
+                assert isinstance(fetched, V1BillingMeterNoMeterFoundEvent)
+                sample = fetched.data.reason.error_types[0].sample_errors[0]
+                assert sample.error_message == "No meter was found matching event_name unknown."
+            seen.add(notification.type)
+        assert seen == {REPORT, NO_METER}
+
+        (receipt,) = {each["error_report"] for each in [client.receipt("no_meter-0")]}
+        assert receipt in ours
+
+
+def check_report(client: Client, report: dict[str, Any]) -> None:
+    """What is told of a report agrees with the list that it links to, and with the events' receipts."""
+    data = report["data"]
+    count = data["reason"]["error_count"]
+    assert data["developer_message_summary"] == (
+        "There is 1 invalid event" if count == 1 else f"There are {count} invalid events"
+    )
+    events = listed(client, data["meter_events_url"])
+    assert len(events) == count
+    assert {each["status"] for each in events} == {"rejected"}
+    assert Counter(each["code"] for each in events) == {
+        each["code"]: each["error_count"] for each in data["reason"]["error_types"]
+    }
+    messages = {each["identifier"]: each["message"] for each in events}
+    for kind in data["reason"]["error_types"]:
+        for sample in kind["sample_errors"]:
+            assert sample["error_message"] == messages[sample["request"]["identifier"]]
+    for each in events[:3]:
+        assert client.receipt(each["identifier"]) == each | {"error_report": report["id"]}
+
+
+@pytest.mark.timeout(300)
+def test_kills_around_a_report_neither_lose_nor_repeat_an_event_of_it(tmp_path: Path) -> None:
+    """Windows end at known moments, and a report follows at once: that is when the server is killed."""
+    rng = random.Random()
+    with Server(tmp_path / "data", apply_interval_ms=5) as server:
+        with Client(server.url) as client:
+            meter = client.meter("calls")
+        sent = 0
+        for _ in range(3):
+            with Client(server.url) as client:
+                token = client.session()
+                end = (time.time() // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+                kill_at = end + rng.uniform(0, 0.7)
+                while time.time() < kill_at:
+                    client.stream(
+                        token,
+                        [
+                            faulty(("no_meter", "meter_event_customer_not_found")[at % 2], f"event-{sent + at}")
+                            for at in range(20)
+                        ],
+                    )
+                    sent += 20
+                    time.sleep(0.05)
+            server.kill()
+            server.start()
+        with Client(server.url) as client:
+            client.wait_until_applied()
+            expected = Counter({(None, "no_meter"): sent // 2, (meter, "meter_event_customer_not_found"): sent // 2})
+            found = until(client, lambda found: counted(found).total() >= sent)
+            assert counted(found) == expected
+            keys = [(each["type"], each["data"]["validation_start"]) for each in found]
+            assert len(keys) == len(set(keys))
