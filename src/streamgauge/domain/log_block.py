@@ -1,16 +1,19 @@
-"""What a record of the event log holds: a block of events, or one of cancel requests."""
+"""What a record of the event log holds: a block of events, one of cancel requests, or one of redriven events."""
 
 from typing import Final, TypeAlias
 
 from streamgauge.domain.cancellation import CancelBlock, decode_cancels
 from streamgauge.domain.event_block import EventBlock, decode
+from streamgauge.domain.redrive import MAGIC, RedriveBlock, decode_redrive
 
-LogBlock: TypeAlias = EventBlock | CancelBlock
+LogBlock: TypeAlias = EventBlock | CancelBlock | RedriveBlock
 
-# Arrow's stream format begins with four bytes of ones, JSON with a brace.
+# Arrow's stream format begins with four bytes of ones, JSON with a brace, a redrive with a word of its own.
 _JSON: Final = b"{"
 
 
 def decode_block(data: bytes) -> LogBlock:
-    """Raises ValueError when the bytes are neither."""
+    """Raises ValueError when the bytes are none of them."""
+    if data.startswith(MAGIC):
+        return decode_redrive(data)
     return decode_cancels(data) if data.startswith(_JSON) else decode(data)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.customer import Customer
-from streamgauge.domain.errors import NotFound
+from streamgauge.domain.errors import InvalidRequest, NotFound
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.ports.clock import Entropy
 from streamgauge.engine.ports.control_store import ControlStore, Listed, Page
@@ -23,11 +23,23 @@ class Customers:
         self._entropy = entropy
 
     def create(
-        self, tenant: Tenant, attributes: Mapping[str, object], metadata: Mapping[str, str] | None = None
+        self,
+        tenant: Tenant,
+        attributes: Mapping[str, object],
+        metadata: Mapping[str, str] | None = None,
+        *,
+        customer_id: str | None = None,
     ) -> Customer:
-        """Attributes that are None or empty are left out, and so is empty metadata."""
-        customer_id = "cus_" + self._entropy.token(14)
+        """Attributes that are None or empty are left out, and so is empty metadata. Without an id one is made.
+
+        Raises InvalidRequest when there is, or ever was, a customer with that id.
+        """
+        wanted_id, customer_id = customer_id, customer_id or "cus_" + self._entropy.token(14)
         with self._catalogue.change() as change:
+            if wanted_id is not None and self._store.get_customer(tenant, wanted_id) is not None:
+                raise InvalidRequest(
+                    f"Customer already exists: '{wanted_id}'", param="id", reason="resource_already_exists"
+                )
             customer = Customer(
                 id=customer_id,
                 tenant=tenant,

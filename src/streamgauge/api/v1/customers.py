@@ -35,6 +35,7 @@ _PAYMENTS_AND_INVOICES = frozenset(
     }
 )
 
+CustomerId = Annotated[str, msgspec.Meta(pattern=r"^[!-.0-~]{1,255}\Z")]
 Email = Annotated[str, msgspec.Meta(max_length=512)]
 LegalName = Annotated[str, msgspec.Meta(max_length=150)]
 InvoicePrefix = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{1,12}\Z")]
@@ -109,6 +110,12 @@ class CustomerParameters(Parameters, frozen=True, kw_only=True):
         return {name: given[name] for name in Attributes.__struct_fields__ if name in given}
 
 
+class CreateParameters(CustomerParameters, frozen=True, kw_only=True):
+    """`id` is ours: events name customers before anyone creates them, and those are then created by that name."""
+
+    id: CustomerId | Unset = msgspec.UNSET
+
+
 class UpdateParameters(CustomerParameters, frozen=True, kw_only=True):
     UNSUPPORTED: ClassVar[frozenset[str]] = _PAYMENTS_AND_INVOICES | {"default_source"}
 
@@ -155,9 +162,11 @@ class DeletedCustomerObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @operation(needs=CUSTOMERS_WRITE)
-def create(services: Services, call: Call, given: CustomerParameters) -> CustomerObject:
+def create(services: Services, call: Call, given: CreateParameters) -> CustomerObject:
     """Create a customer."""
-    return customer_object(services.customers.create(call.tenant, given.attributes(), given.metadata or {}))
+    return customer_object(
+        services.customers.create(call.tenant, given.attributes(), given.metadata or {}, customer_id=given.id or None)
+    )
 
 
 @operation(needs=CUSTOMERS_READ)
