@@ -1,14 +1,14 @@
-# python3 (3.11 or later) and make are all that a machine needs.
+# python3 (3.11 or later) and make are all that a machine needs; with a C compiler and Python.h it becomes faster.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup serve demo test soak check bench lock clean
+.PHONY: help setup serve demo test soak check bench bench-scale bench-comparison bench-table lock lock-comparison clean
 .DEFAULT_GOAL := help
 
 help: ## What each target does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
-.venv/ready: requirements.txt pyproject.toml
+.venv/ready: requirements.txt pyproject.toml hatch_build.py $(wildcard src/streamgauge/native/*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Streamgauge needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
@@ -35,11 +35,29 @@ check: setup ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## The benchmarks; a table at the end
-	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+bench: setup ## The main set of benchmarks, about 15 minutes; a table at the end
+	$(BIN)/python -m benchmarks suite $(BENCH_FLAGS)
+
+bench-scale: setup ## With 1M, 10M and 100M events stored; about an hour and 20 GB of disk
+	$(BIN)/python -m benchmarks scale --json benchmarks/results/scale.json $(BENCH_FLAGS) --events 1M 10M 100M
+
+COMPARISON := benchmarks/comparison
+$(COMPARISON)/.venv/ready: $(COMPARISON)/requirements.txt
+	$(PYTHON) -m venv $(COMPARISON)/.venv
+	$(COMPARISON)/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench-comparison: setup $(COMPARISON)/.venv/ready ## PostgreSQL and Redis under the same load; about 10 minutes. Installs them by apt
+	$(BIN)/python -m benchmarks compare --install --json benchmarks/results/comparison.json $(BENCH_FLAGS)
+
+bench-table: setup ## docs/performance.md from the raw results
+	$(BIN)/python -m benchmarks table --page docs/performance.md
 
 lock: ## Renew requirements.txt from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev -o requirements.txt pyproject.toml
 
+lock-comparison: ## Renew the lock of the services that we are compared with (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o $(COMPARISON)/requirements.txt $(COMPARISON)/requirements.in
+
 clean:
-	rm -rf .venv
+	rm -rf .venv $(COMPARISON)/.venv

@@ -8,7 +8,7 @@ from contextlib import closing
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.server import SECRET_KEY
@@ -17,6 +17,7 @@ from benchmarks.workload import Meter, TotalKey
 SETUP_CONNECTIONS = 4
 VISIBLE_POLL_SECONDS = 0.01
 IDLE_SECONDS_MAX = 1
+PAGE_SUMMARIES = 100  # the most that a page may have
 STUCK_SECONDS_MAX = 60  # without any progress of the backlog
 
 
@@ -65,6 +66,24 @@ class Control:
     def accepted_events(self) -> int:
         """Events acknowledged since the folder was made."""
         return int(self._call("GET", "/streamgauge/status")["accepted_events"])
+
+    def applied_events(self) -> int:
+        """Events that are visible, since the folder was made."""
+        return int(self._call("GET", "/streamgauge/status")["applied_events"])
+
+    def receipt(self, identifier: str) -> dict[str, Any]:
+        """What became of the event with this identifier."""
+        return self._call("GET", f"/streamgauge/meter_events/{quote(identifier, safe='')}")
+
+    def hourly_page(
+        self, meter_id: str, customer: str, range_seconds: tuple[int, int], after: str | None = None
+    ) -> tuple[int, str | None]:
+        """Up to PAGE_SUMMARIES hourly summaries: how many, and after which the next page begins, if there is one."""
+        start_time, end_time = range_seconds
+        fields = {"customer": customer, "start_time": start_time, "end_time": end_time, "limit": PAGE_SUMMARIES}
+        query = urlencode({**fields, "value_grouping_window": "hour", **({"starting_after": after} if after else {})})
+        page = self._call("GET", f"/v1/billing/meters/{meter_id}/event_summaries?{query}")
+        return len(page["data"]), page["data"][-1]["id"] if page["has_more"] else None
 
     def wait_until_visible(self) -> int:
         """Poll until the backlog is 0 and return the first reading: what was waiting when this was called.

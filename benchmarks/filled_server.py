@@ -3,12 +3,12 @@
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from benchmarks import request_file
+from benchmarks import load, request_file
 from benchmarks.control import Control, check_totals
 from benchmarks.server import Server
 from benchmarks.workload import Meter, TotalKey, Workload
@@ -36,9 +36,14 @@ def create_subjects(control: Control, customers: int) -> Subjects:
 @contextmanager
 def rendered(server: Server, control: Control, workload: Workload) -> Iterator[int]:
     """The workload as HTTP requests with a fresh session's token, in shared memory: a descriptor for load.generate."""
-    descriptor = request_file.write(
-        workload.bodies(), workload.requests, "127.0.0.1", server.port, control.open_session()
-    )
+    with rendered_bodies(server, control, workload.bodies(), workload.requests) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def rendered_bodies(server: Server, control: Control, bodies: Iterable[bytes], count: int) -> Iterator[int]:
+    """`count` bodies, as `rendered` does it."""
+    descriptor = request_file.write(bodies, count, load.HOST, server.port, control.open_session())
     try:
         yield descriptor
     finally:

@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("streamgauge", "chdb-core", "clickhouse-connect", "msgspec", "numpy", "pyarrow", "uvicorn", "uvloop")
+_STOLEN_TICKS = 8  # a place in the first line of /proc/stat, after the word `cpu`
 FSYNC_SAMPLES = 100
 FSYNC_BYTES = 4096
+WRITES, WRITE_BYTES = 32, 4 * 2**20
 # Set by the benchmark itself; all other settings reach the server and change what is measured.
 OWN_SETTINGS = ("STREAMGAUGE_SECRET_KEY", "STREAMGAUGE_UNKNOWN_CUSTOMERS")
 
@@ -19,6 +21,7 @@ OWN_SETTINGS = ("STREAMGAUGE_SECRET_KEY", "STREAMGAUGE_UNKNOWN_CUSTOMERS")
 class Machine:
     """`fsync_ms_p50`: appending 4 KiB and fsync, on the disk that the server's folder lies on. Durability costs at
     least this much per group of requests; a figure far below 0.1 ms says that the disk has a cache, or is memory.
+    `disk_mb_per_second`: writing a file of some size in large pieces and one fsync at its end.
     """
 
     cpu: str
@@ -28,6 +31,7 @@ class Machine:
     python: str
     filesystem: str
     fsync_ms_p50: float
+    disk_mb_per_second: float
     versions: dict[str, str]
     settings: dict[str, str]
 
@@ -36,12 +40,13 @@ def describe(data_dir: Path) -> Machine:
     """The machine as the server sees it whose folder will be in `data_dir`, which exists."""
     return Machine(
         cpu=_cpu(),
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=cores(),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         kernel=platform.release(),
         python=platform.python_version(),
         filesystem=_filesystem(data_dir),
         fsync_ms_p50=_fsync_ms_p50(data_dir),
+        disk_mb_per_second=_disk_mb_per_second(data_dir),
         versions={name: _version(name) for name in PACKAGES},
         settings={
             name: value
@@ -49,6 +54,17 @@ def describe(data_dir: Path) -> Machine:
             if name.startswith("STREAMGAUGE_") and name not in OWN_SETTINGS
         },
     )
+
+
+def cores() -> int:
+    """How many cores this process, and what it starts, may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def stolen_seconds() -> float:
+    """Seconds of all cores, since the start of the machine, in which its host ran something else than this machine."""
+    fields = Path("/proc/stat").read_text().split(maxsplit=9)
+    return int(fields[_STOLEN_TICKS]) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu() -> str:
@@ -84,6 +100,21 @@ def _fsync_ms_p50(folder: Path) -> float:
         os.close(descriptor)
         path.unlink()
     return round(statistics.median(samples), 3)
+
+
+def _disk_mb_per_second(folder: Path) -> float:
+    path = folder / "disk-probe"
+    block = os.urandom(WRITE_BYTES)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        began = time.perf_counter()
+        for _ in range(WRITES):
+            os.write(descriptor, block)
+        os.fsync(descriptor)
+        return round(WRITES * WRITE_BYTES / (time.perf_counter() - began) / 1e6, 1)
+    finally:
+        os.close(descriptor)
+        path.unlink()
 
 
 def _version(package: str) -> str:

@@ -11,6 +11,7 @@ from benchmarks import filled_server, load
 from benchmarks.control import Control
 from benchmarks.filled_server import Subjects
 from benchmarks.process_tree import ProcessUse
+from benchmarks.report import GIB, Figure, spread
 from benchmarks.server import Server, disk_bytes
 from benchmarks.workload import EVENTS_PER_REQUEST, Meter, Shape, TotalKey, Workload
 
@@ -86,7 +87,7 @@ def _fill(shape: Shape, customers: int, connections: int, data_dir: Path, note: 
                 part = replace(shape, events=min(EVENTS_PER_WORKLOAD, shape.events - events), seed=shape.seed + events)
                 workload = Workload(part, subjects.customers, now_ms)
                 with filled_server.rendered(server, control, workload) as descriptor:
-                    requests = load.generate(descriptor, "127.0.0.1", server.port, connections, None).requests
+                    requests = load.generate(descriptor, server.port, connections).requests
                 events += requests * EVENTS_PER_REQUEST
                 for key, total in workload.expected_totals(requests).items():
                     if key.meter in ADDITIVE_METERS:
@@ -102,3 +103,17 @@ def _fill(shape: Shape, customers: int, connections: int, data_dir: Path, note: 
         range_seconds=workload.range_seconds(),
         stop_seconds=stop_seconds,
     )
+
+
+def figures(run: RestartRun) -> list[Figure]:
+    """The figures of one run; only the time to readiness has more than one sample."""
+    return [
+        Figure(name="start to ready", unit="s", spread=spread(run.ready_seconds)),
+        Figure(name="stop", unit="s", spread=spread([run.stop_seconds])),
+        Figure(
+            name="memory after the start, all processes",
+            unit="GiB",
+            spread=spread([sum(use.rss_bytes for use in run.server_processes) / GIB]),
+        ),
+        Figure(name="disk, all", unit="bytes/event", spread=spread([sum(run.disk_bytes.values()) / run.events])),
+    ]

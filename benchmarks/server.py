@@ -38,7 +38,7 @@ class Server:
         self._output: deque[str] = deque(maxlen=OUTPUT_LINES_KEPT)
         self._announced = threading.Event()
         self._drain: threading.Thread
-        self.port = _free_port()
+        self.port = free_port()
         self.started_at = 0.0
 
     @property
@@ -163,7 +163,7 @@ def _allocated(path: Path) -> int:
     return 512 * sum(blocks.values())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free now: chosen here, not by the server, so that /readyz can be polled from the first moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

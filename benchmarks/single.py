@@ -3,16 +3,18 @@
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlencode
 
-from benchmarks import filled_server, load, request_file
+from benchmarks import filled_server, load, report, request_file
 from benchmarks.control import Control
 from benchmarks.failure import BenchmarkFailed
+from benchmarks.process_tree import cpu_between
+from benchmarks.report import Figure
 from benchmarks.server import SECRET_KEY, Server
 from benchmarks.workload import Meter
 
@@ -56,7 +58,7 @@ def run(events: int, customers: int, connections: int, data_dir: Path, note: Cal
             )
             try:
                 before = server.use()
-                result = load.generate(descriptor, "127.0.0.1", server.port, connections, None)
+                result = load.generate(descriptor, server.port, connections)
                 answered_ns = time.perf_counter_ns()
                 control.wait_until_visible()
                 visible_ns = time.perf_counter_ns()
@@ -72,7 +74,6 @@ def run(events: int, customers: int, connections: int, data_dir: Path, note: Cal
                 raise BenchmarkFailed(f"{events:,} events were answered, and the totals say {total:,}")
             note(f"{events:,} events counted")
         server.stop()
-    spent_before = {use.pid: use.cpu_seconds for use in before}
     return SingleRun(
         events=events,
         events_per_second=events / (result.finished_ns - result.started_ns) * 1e9,
@@ -80,10 +81,7 @@ def run(events: int, customers: int, connections: int, data_dir: Path, note: Cal
         answer_ms_p99=result.latency_ms_p99,
         answer_ms_max=result.latency_ms_max,
         visible_ms=(visible_ns - answered_ns) / 1e6,
-        server_cpu_ms_per_event={
-            f"{place}. {use.name}": (use.cpu_seconds - spent_before.get(use.pid, 0.0)) / events * 1e3
-            for place, use in enumerate(after, start=1)
-        },
+        server_cpu_ms_per_event={name: seconds / events * 1e3 for name, seconds in cpu_between(before, after).items()},
     )
 
 
@@ -95,3 +93,16 @@ def _body(customer: str) -> bytes:
         "payload[value]": "1",
     }
     return urlencode(form).encode()
+
+
+def figures(runs: Sequence[SingleRun]) -> list[Figure]:
+    """The figures of at least one run."""
+    return [
+        *report.present(
+            report.figure("validated and answered", "events/s", runs, lambda run: run.events_per_second),
+            report.figure("answer p50", "ms", runs, lambda run: run.answer_ms_p50),
+            report.figure("answer p99", "ms", runs, lambda run: run.answer_ms_p99),
+            report.figure("last answer to all visible", "ms", runs, lambda run: run.visible_ms),
+        ),
+        *report.by_key("CPU", "ms per event", runs, lambda run: run.server_cpu_ms_per_event),
+    ]

@@ -51,10 +51,13 @@ class TotalKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What the workload looks like. Shares are parts of all events; `events` is rounded up to full requests."""
+    """What the workload looks like. Shares are parts of all events; `events` is rounded up to full requests. Ages are
+    in milliseconds, least and most.
+    """
 
     events: int
     seed: int = 1
+    fresh_age_ms: tuple[int, int] = FRESH_AGE_MS
     late_share: float = 0.05
     duplicate_share: float = 0.01
     invalid_share: float = 0.001
@@ -84,6 +87,7 @@ class Workload:
     def __init__(self, shape: Shape, customers: Sequence[str], now_ms: int) -> None:
         self._customers = tuple(customers)
         self._now_ms = now_ms
+        self._age_ms_max = max(LATE_AGE_MS[1], shape.fresh_age_ms[1])
         self.requests = shape.requests
         size = self.requests * EVENTS_PER_REQUEST
         rng = np.random.default_rng(shape.seed)
@@ -91,7 +95,7 @@ class Workload:
         meter = rng.integers(0, len(Meter), size)
         customer = _skewed(rng, size, len(self._customers))
         late = rng.random(size) < shape.late_share
-        age_ms = np.where(late, rng.integers(*LATE_AGE_MS, size), rng.integers(*FRESH_AGE_MS, size))
+        age_ms = np.where(late, rng.integers(*LATE_AGE_MS, size), rng.integers(*shape.fresh_age_ms, size))
         time_ms = now_ms - age_ms
         thousandths = rng.integers(1, VALUE_THOUSANDTHS_MAX + 1, size)
         # A reading of the last meter is a function of its moment: connections race, so the log order of two events of
@@ -122,6 +126,12 @@ class Workload:
         """The JSON body of each request, in order. About 0.1 ms each: render before the clock starts."""
         for start in range(0, len(self._source), EVENTS_PER_REQUEST):
             yield b'{"events":[' + ",".join(self._events(slice(start, start + EVENTS_PER_REQUEST))).encode() + b"]}"
+
+    def counted_identifiers(self, count: int) -> list[str]:
+        """Up to `count` identifiers of events that are to be counted, evenly spaced over the workload."""
+        rows = np.flatnonzero(~(self._is_repeat | self._is_invalid))
+        chosen = rows[np.linspace(0, len(rows) - 1, min(count, len(rows)), dtype=np.int64)].tolist()
+        return [self._identifiers[row * 36 : row * 36 + 36] for row in chosen]
 
     def fates(self, requests: int) -> Fates:
         """What becomes of the events of the first `requests` requests."""
@@ -157,7 +167,7 @@ class Workload:
 
     def range_seconds(self) -> tuple[int, int]:
         """[start, end) of a minute-aligned range that covers every event, in Unix seconds."""
-        start_ms = (self._now_ms - LATE_AGE_MS[1]) // MINUTE_MS * MINUTE_MS
+        start_ms = (self._now_ms - self._age_ms_max) // MINUTE_MS * MINUTE_MS
         end_ms = -(-self._now_ms // MINUTE_MS) * MINUTE_MS
         return start_ms // 1000, end_ms // 1000
 
