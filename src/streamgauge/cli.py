@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,17 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import httpx
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import DownloadColumn
 from rich.table import Column, Table
 
 from streamgauge import __version__
@@ -30,6 +22,8 @@ from streamgauge.config import ENVIRONMENT_PREFIX, Config, load
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt, NotFound, StartRefused, StreamgaugeError
 from streamgauge.domain.permission import Access, Permission, Permissions, Resource
+from streamgauge.progress_bar import Bar
+from streamgauge.running_server import running_server
 
 EXIT_DIFFERENT = 1
 EXIT_REFUSED = 2
@@ -77,7 +71,7 @@ def serve(**given: str | None) -> None:
     # Imported here: it loads the store's engine, which takes longer than every other command.
     from streamgauge.supervisor import Supervisor
 
-    sys.exit(Supervisor(config, on_ready=_say_ready, on_key=_say_key, on_filter=_Bar("reading identifiers")).run())
+    sys.exit(Supervisor(config, on_ready=_say_ready, on_key=_say_key, on_filter=Bar("reading identifiers")).run())
 
 
 @cli.command(hidden=True)
@@ -151,18 +145,8 @@ def revoke_key(key_id: str, **given: str | None) -> None:
 @click.option("--key", default=None, metavar="KEY", help="Secret key.  [env: STREAMGAUGE_SECRET_KEY]")
 def status(url: str | None, key: str | None) -> None:
     """Show how far a running server has come with the events of the key's account and mode."""
-    config = load(os.environ, {})
-    secret = key or (None if config.secret_key is None else config.secret_key.reveal())
-    if secret is None:
-        raise StartRefused("give the secret key with --key or in STREAMGAUGE_SECRET_KEY")
-    base_url = (url or f"http://{config.host}:{config.port}").rstrip("/")
-    try:
-        answer = httpx.get(f"{base_url}/streamgauge/status", headers={"Authorization": f"Bearer {secret}"})
-        told = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise StartRefused(f"no answer from {base_url}: {error}; is the server running?") from error
-    if answer.status_code != 200:
-        raise StartRefused(f"{base_url} answered {answer.status_code}: {told['error']['message']}")
+    with running_server(url, key) as server:
+        told = server.get("/streamgauge/status")
     table = Table(show_header=False)
     for name, value in told.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
@@ -170,26 +154,65 @@ def status(url: str | None, key: str | None) -> None:
 
 
 @cli.command()
-@settings("data_dir", "unknown_customers", "dedup_window_hours")
+@click.option("--code", default=None, metavar="CODE", help="Only events that were rejected with this code.")
+@click.option("--event-name", default=None, metavar="NAME", help="Only events with this name.")
+@click.option("--customer", default=None, metavar="ID", help="Only events of this customer.")
+@click.option("--identifier", default=None, metavar="TEXT", help="Only events with this identifier.")
+@click.option("--dry-run", is_flag=True, help="Say what would become of them, and write nothing.")
+@click.option("--url", default=None, metavar="URL", help="Of the server.  [default: http://127.0.0.1:8420]")
+@click.option("--key", default=None, metavar="KEY", help="Secret key.  [env: STREAMGAUGE_SECRET_KEY]")
+def redrive(dry_run: bool, url: str | None, key: str | None, **given: str | None) -> None:
+    """Judge rejected events of a running server anew, after what was missing was created.
+
+    They are counted by the meters and customers of now, at the times that they had. Those that cannot be counted stay
+    dead letters. Again changes nothing.
+    """
+    wanted = {name: value for name, value in given.items() if value is not None}
+    counted = duplicates = 0
+    rejected: Counter[str] = Counter()
+    form = wanted | {"dry_run": str(dry_run).lower()}
+    with running_server(url, key) as server, Bar("redriving") as bar:
+        while True:
+            told = server.post("/streamgauge/dead_letters/redrive", form)
+            counted, duplicates = counted + told["counted"], duplicates + told["duplicates"]
+            rejected.update(told["rejected"])
+            if not told["has_more"]:
+                break
+            # The cursor says how far in the log it has come, and where it ends.
+            form["cursor"] = told["cursor"]
+            _, at, end = told["cursor"].split("_")
+            bar(int(at), int(end))
+    table = Table("would be" if dry_run else "became", Column("events", justify="right"))
+    table.add_row("counted", f"{counted:,}")
+    table.add_row("duplicate", f"{duplicates:,}")
+    for code, count in sorted(rejected.items()):
+        table.add_row(f"rejected: {code}", f"{count:,}")
+    out.print(table)
+
+
+@cli.command()
+@settings("data_dir")
 def verify(**given: str | None) -> None:
     """Count everything again from the log of a stopped server, and compare that with what is stored and served.
 
     Exit status 1 and the places, when something differs.
     """
     config = load(os.environ, given)
-    from streamgauge import bootstrap
+    from streamgauge.bootstrap import trust
     from streamgauge.engine.verification import DIFFERENCES_MAX
 
-    with _Bar("counting again") as bar:
+    with Bar("counting again") as bar:
         try:
-            found = bootstrap.verify(config, bar)
+            found = trust.verify(config, bar)
         except Corrupt as error:
             err.print(error.message, markup=False, soft_wrap=True)
             sys.exit(EXIT_DIFFERENT)
     for each in found.differences:
         err.print(each, markup=False, soft_wrap=True)
     waiting = f"; {found.unapplied:,} more wait to be applied" if found.unapplied else ""
-    counted = f"{found.events:,} events, {found.cancellations:,} cancelled, {found.windows:,} minutes of rollups"
+    redriven = f"{found.redriven:,} redriven, " if found.redriven else ""
+    counted = f"{found.events:,} events, {redriven}{found.cancellations:,} cancelled, "
+    counted += f"{found.windows:,} minutes of rollups"
     if found.differences:
         at_least = "at least " if len(found.differences) == DIFFERENCES_MAX else ""
         err.print(f"{at_least}{len(found.differences)} differences among {counted}{waiting}", soft_wrap=True)
@@ -201,17 +224,17 @@ def verify(**given: str | None) -> None:
 @click.option(
     "--all", "everything", is_flag=True, help="Also the stored events and receipts: apply the whole log anew."
 )
-@settings("data_dir", "unknown_customers", "dedup_window_hours")
+@settings("data_dir")
 def rebuild(everything: bool, **given: str | None) -> None:
     """Delete the rollups of a stopped server and make them anew, from its stored events or with --all from the log.
 
     Killed in between, the next start of the server completes it before it serves, and so does the next rebuild.
     """
     config = load(os.environ, given)
-    from streamgauge import bootstrap
+    from streamgauge.bootstrap import trust
 
-    with _Bar("rebuilding") as bar:
-        reached = bootstrap.rebuild(config, everything=everything, on_progress=bar)
+    with Bar("rebuilding") as bar:
+        reached = trust.rebuild(config, everything=everything, on_progress=bar)
     out.print(f"rebuilt up to offset {reached.next_offset:,} of the log", soft_wrap=True)
 
 
@@ -221,24 +244,24 @@ def rebuild(everything: bool, **given: str | None) -> None:
 def backup(folder: Path, **given: str | None) -> None:
     """Copy what cannot be made again into FOLDER, which must be empty, whether or not the server runs."""
     config = load(os.environ, given)
-    from streamgauge import bootstrap
+    from streamgauge.bootstrap import trust
 
-    with _Bar("copying", DownloadColumn()) as bar:
-        made = bootstrap.back_up(config, folder, bar)
+    with Bar("copying", DownloadColumn()) as bar:
+        made = trust.back_up(config, folder, bar)
     size_mb = sum(each.size_bytes for each in made.files.values()) / 1e6
     out.print(f"backed up {made.next_offset:,} entries of the log in {size_mb:,.1f} MB to {folder}", soft_wrap=True)
 
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@settings("data_dir", "unknown_customers", "dedup_window_hours")
+@settings("data_dir")
 def restore(folder: Path, **given: str | None) -> None:
     """Bring the backup in FOLDER back into an empty data folder, and apply its log."""
     config = load(os.environ, given)
-    from streamgauge import bootstrap
+    from streamgauge.bootstrap import trust
 
-    with _Bar("copying", DownloadColumn()) as copying, _Bar("applying the log") as applying:
-        reached = bootstrap.restore(config, folder, copying, applying)
+    with Bar("copying", DownloadColumn()) as copying, Bar("applying the log") as applying:
+        reached = trust.restore(config, folder, copying, applying)
     out.print(f"restored to {config.data_dir}, up to offset {reached.next_offset:,} of the log", soft_wrap=True)
 
 
@@ -257,7 +280,7 @@ def demo(once: bool, **given: str | None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _server(config) as url:
         secret = _demo_secret(config)
-        equal = run(url, secret, out)
+        equal = run(url, secret, out, config.tls_cert)
         if not once:
             out.print(
                 f"\nThe server is running at [bold]{url}[/] with the secret key [bold]{secret}[/]", soft_wrap=True
@@ -276,7 +299,8 @@ def _server(config: Config) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     try:
-        url = next((word for line in process.stdout for word in line.split() if word.startswith("http://")), None)
+        words = (word for line in process.stdout for word in line.split())
+        url = next((word for word in words if word.startswith(("http://", "https://"))), None)
         if url is None:
             raise StartRefused("the server did not start; its own words are above")
         yield url
@@ -325,32 +349,10 @@ def _may(permissions: Permissions | None) -> str:
 @contextmanager
 def _keys(given: dict[str, str | None]) -> Iterator[Any]:
     from streamgauge.adapters.system.data_folder import DataFolder
-    from streamgauge.bootstrap import open_keys
+    from streamgauge.bootstrap.keys import open_keys
 
     with open_keys(DataFolder(load(os.environ, given).data_dir)) as opened:
         yield opened
-
-
-class _Bar:
-    """A bar for something that takes a while, if there is a terminal to show it on. Gone when it is full, or as a
-    context when left."""
-
-    def __init__(self, doing: str, amount: ProgressColumn | None = None) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), amount or MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-        self._task = self._bar.add_task(doing, total=None)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.start()
-        self._bar.update(self._task, completed=done, total=total)
-        if done >= total:
-            self._bar.stop()
 
 
 def _say_ready(url: str) -> None:

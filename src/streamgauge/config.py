@@ -95,6 +95,20 @@ class Config:
         minimum=0,
         maximum=10_000,
     )
+    webhook_retry_seconds: int = setting(
+        10,
+        "When a delivery that failed is first tried again; later delays double, up to 6 hours, for 3 days.",
+        minimum=1,
+        maximum=21_600,
+    )
+    webhook_allow_private: bool = setting(
+        False, "Whether deliveries may go to private, loopback and link-local addresses: true or false."
+    )
+    redrive_automatically: bool = setting(
+        False,
+        "Whether events that were rejected because a customer or meter was missing are redriven when it is created: "
+        "true or false.",
+    )
     shutdown_grace_seconds: int = setting(
         20, "How long SIGTERM waits for requests in flight and for the backlog to be applied.", minimum=0, maximum=3_600
     )
@@ -137,6 +151,10 @@ def _parse(name: str, raw: object, metadata: Mapping[str, Any]) -> object:
             if livemode_of_secret(text) is None or not text.startswith(tuple(SECRET_KEY_PREFIXES)):
                 raise ValueError("a secret key starts with sk_test_ or sk_live_ and has at least 12 characters")
             return Secret(text)
+        case "webhook_allow_private" | "redrive_automatically":
+            if text.lower() not in ("true", "false"):
+                raise ValueError(f"{text!r} is neither 'true' nor 'false'")
+            return text.lower() == "true"
         case "unknown_customers":
             if text not in list(UnknownCustomers):
                 raise ValueError(f"{text!r} is neither 'reject' nor 'accept'")

@@ -31,7 +31,8 @@ from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.tls import check_certificate
 from streamgauge.api.connection import BoundedConnection
 from streamgauge.api.inner_server import InnerServer
-from streamgauge.bootstrap import Engine, build_edge, build_engine
+from streamgauge.bootstrap.edge import build_edge
+from streamgauge.bootstrap.engine import Engine, build_engine
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import livemode_of_secret
@@ -151,6 +152,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._ending.set)
         engine.applying.start()
+        engine.alert_watching.start()
+        if engine.redriving is not None:
+            engine.redriving.start()
+        engine.error_reporting.start()
+        engine.delivering.start()
         inner = InnerServer(engine.app)
         await inner.start(_listen_on(folder.engine_socket))
         try:

@@ -58,8 +58,8 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
         re.findall(rf"{ENVIRONMENT_PREFIX}[A-Z][A-Z_]*[A-Z]", "\n".join(each.text for each in all_pages()))
     )
     known = {ENVIRONMENT_PREFIX + field.name.upper() for field in dataclasses.fields(Config)}
-    # Of tests, not of the server.
-    of_tests = {"TEST_SEED", "SOAK_SECONDS", "URL", "KEY", "EXPIRED_TOKEN", "RUN"}
+    # Of tests and of the build, not of the server.
+    of_tests = {"TEST_SEED", "SOAK_SECONDS", "URL", "KEY", "EXPIRED_TOKEN", "RUN", "NATIVE"}
     assert documented - known <= {ENVIRONMENT_PREFIX + name for name in of_tests}
 
 

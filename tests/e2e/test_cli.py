@@ -186,6 +186,7 @@ COMMANDS = [
     ("rebuild",),
     ("backup",),
     ("restore",),
+    ("redrive",),
 ]
 
 

@@ -17,7 +17,7 @@ import pytest
 from streamgauge.adapters.relational.connection import sqlite_url
 from streamgauge.adapters.relational.store import RelationalControlStore
 from streamgauge.adapters.system.data_folder import DataFolder
-from streamgauge.bootstrap import open_keys
+from streamgauge.bootstrap.keys import open_keys
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import MeterEventSession, SecretKey, hash_secret
 from streamgauge.domain.permission import Access, Resource

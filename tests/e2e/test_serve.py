@@ -68,7 +68,7 @@ def serve(folder: Path, *arguments: str) -> Ended:
 
 def assert_refused(ended: Ended, says: str) -> None:
     """Exit status 2, and one line that says why."""
-    assert (ended.code, ended.out) == (2, "")
+    assert (ended.code, ended.out) == (2, ""), ended.err
     assert len(ended.errors) == 1, ended.err
     assert re.search(says, ended.err), ended.err
     assert ended.err.startswith("streamgauge: ")
@@ -116,7 +116,7 @@ def test_a_port_in_use_is_refused_in_one_line(server: Server, tmp_path: Path) ->
 )
 def test_a_wrong_setting_is_refused(tmp_path: Path, arguments: list[str], says: str) -> None:
     ended = serve(tmp_path / "data", *arguments)
-    assert (ended.code, ended.out) == (2, "")
+    assert (ended.code, ended.out) == (2, ""), ended.err
     assert says in ended.err
     assert "Traceback" not in ended.err
 
@@ -195,7 +195,7 @@ def test_a_store_that_cannot_be_opened_is_refused(used_folder: Path, tmp_path: P
     copy_folder(used_folder, folder)
     (folder / "store").write_text("not a folder")
     ended = serve(folder)
-    assert (ended.code, ended.out) == (2, "")
+    assert (ended.code, ended.out) == (2, ""), ended.err
     assert "store: the usage store cannot be opened" in ended.err
     assert "Traceback" not in ended.err
 

@@ -59,6 +59,8 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
         ("session_lifetime_seconds", "0", "0 is below 1"),
         ("session_lifetime_seconds", "86401", "86401 is above 86400"),
         ("unknown_customers", "maybe", "'maybe' is neither 'reject' nor 'accept'"),
+        ("webhook_allow_private", "maybe", "'maybe' is neither 'true' nor 'false'"),
+        ("webhook_retry_seconds", "0", "0 is below 1"),
         ("dedup_window_hours", "23", "23 is below 24"),
         ("dedup_window_hours", "841", "841 is above 840"),
         ("rate_limit_events_per_second", "0", "0 is below 1"),
@@ -90,6 +92,11 @@ def test_certificate_and_key_are_given_together_or_not_at_all(given: str, missin
     with pytest.raises(StartRefused) as refusal:
         load({f"STREAMGAUGE_{given}": "/a/file.pem"})
     assert f"STREAMGAUGE_{missing}: is needed too, as {given.lower()} is given" in refusal.value.message
+
+
+@pytest.mark.parametrize(("raw", "allowed"), [("true", True), ("True", True), ("false", False), ("False", False)])
+def test_private_addresses_are_allowed_or_not(raw: str, allowed: bool) -> None:
+    assert load({"STREAMGAUGE_WEBHOOK_ALLOW_PRIVATE": raw}).webhook_allow_private is allowed
 
 
 def test_a_refused_secret_is_not_repeated() -> None:

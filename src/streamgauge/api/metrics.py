@@ -31,6 +31,12 @@ MetricName: TypeAlias = Literal[
     "streamgauge_dedup_filter_identifiers",
     # Gauge, bytes: memory of the deduplication filter
     "streamgauge_dedup_filter_bytes",
+    # Counter, attempts: posts of notifications to destinations since the process started
+    "streamgauge_delivery_attempts",
+    # Counter, attempts: those of them that were not answered 2xx
+    "streamgauge_delivery_failures",
+    # Gauge, attempts: under way now
+    "streamgauge_deliveries_running",
 ]
 
 
@@ -84,6 +90,24 @@ DEFINITIONS: Final[tuple[_Definition, ...]] = (
         GaugeMetricFamily,
         "Memory of the deduplication filter.",
         lambda gauges: gauges.filter_bytes,
+    ),
+    _Definition(
+        "streamgauge_delivery_attempts",
+        CounterMetricFamily,
+        "Posts of notifications to destinations since the process started.",
+        lambda gauges: gauges.delivery_attempts,
+    ),
+    _Definition(
+        "streamgauge_delivery_failures",
+        CounterMetricFamily,
+        "Posts of notifications since the process started that were not answered 2xx.",
+        lambda gauges: gauges.delivery_failures,
+    ),
+    _Definition(
+        "streamgauge_deliveries_running",
+        GaugeMetricFamily,
+        "Posts of notifications under way.",
+        lambda gauges: gauges.deliveries_running,
     ),
 )
 

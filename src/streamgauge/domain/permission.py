@@ -14,6 +14,9 @@ class Resource(StrEnum):
     SESSIONS = "meter_event_sessions"
     SUMMARIES = "meter_event_summaries"
     CUSTOMERS = "customers"
+    EVENTS = "events"
+    EVENT_DESTINATIONS = "event_destinations"
+    ALERTS = "alerts"
 
 
 class Access(StrEnum):
@@ -50,3 +53,8 @@ SESSIONS_WRITE: Final = Permission(Resource.SESSIONS, Access.WRITE)
 SUMMARIES_READ: Final = Permission(Resource.SUMMARIES, Access.READ)
 CUSTOMERS_READ: Final = Permission(Resource.CUSTOMERS, Access.READ)
 CUSTOMERS_WRITE: Final = Permission(Resource.CUSTOMERS, Access.WRITE)
+ALERTS_READ: Final = Permission(Resource.ALERTS, Access.READ)
+ALERTS_WRITE: Final = Permission(Resource.ALERTS, Access.WRITE)
+EVENTS_READ: Final = Permission(Resource.EVENTS, Access.READ)
+EVENT_DESTINATIONS_READ: Final = Permission(Resource.EVENT_DESTINATIONS, Access.READ)
+EVENT_DESTINATIONS_WRITE: Final = Permission(Resource.EVENT_DESTINATIONS, Access.WRITE)

@@ -9,6 +9,7 @@ from streamgauge.domain.tally import NOTHING, Tally
 from streamgauge.engine.applying import Applying
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.delivery import DeliveryCounts
 from streamgauge.engine.ports.clock import Clock
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
@@ -41,6 +42,9 @@ class Gauges:
     apply_failed: bool
     filter_hashes: int
     filter_bytes: int
+    delivery_attempts: int
+    delivery_failures: int
+    deliveries_running: int
 
 
 class Status:
@@ -52,7 +56,9 @@ class Status:
         applying: Applying,
         deduplication: Deduplication,
         clock: Clock,
+        delivery_counts: DeliveryCounts | None = None,
     ) -> None:
+        self._delivery_counts = delivery_counts or DeliveryCounts()
         self._log = log
         self._progress = progress
         self._backlog = backlog
@@ -88,6 +94,9 @@ class Status:
             apply_failed=self._applying.failure is not None,
             filter_hashes=self._deduplication.filter_count,
             filter_bytes=self._deduplication.filter_bytes,
+            delivery_attempts=self._delivery_counts.attempts,
+            delivery_failures=self._delivery_counts.failures,
+            deliveries_running=self._delivery_counts.running,
         )
 
     def ready(self) -> str | None:

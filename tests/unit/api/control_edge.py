@@ -16,30 +16,51 @@ import msgspec
 from starlette.types import ASGIApp
 
 from streamgauge.adapters.memory.control_store import MemoryControlStore
-from streamgauge.adapters.memory.event_log import MemoryEventLog
+from streamgauge.adapters.memory.dead_letters import MemoryDeadLetters
+from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
+from streamgauge.adapters.memory.event_search import MemoryEventSearch
+from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.adapters.system.clock import SystemEntropy
 from streamgauge.api.app import control_app
+from streamgauge.api.error_report import window_start_ms_of
 from streamgauge.api.services import Services
+from streamgauge.api.v1.meters import meter_snapshot
 from streamgauge.domain.account import Account, Tenant
+from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import NotFound
+from streamgauge.domain.event_block import block_of, columns_of_event, encode
 from streamgauge.domain.meter import EventTimeWindow
 from streamgauge.domain.meter_event import MeterEvent
 from streamgauge.domain.receipt import Receipt
 from streamgauge.domain.request_key import RequestKey
 from streamgauge.domain.summary import SummaryRow
 from streamgauge.engine.adjustments import Adjustment, Adjustments
+from streamgauge.engine.alerts import Alerts
+from streamgauge.engine.apply import Applier
+from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.customers import Customers
+from streamgauge.engine.dead_letters import DeadLetterBook
+from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.deliveries import Deliveries
+from streamgauge.engine.destinations import Destinations
+from streamgauge.engine.event_list import EventList
+from streamgauge.engine.explanations import Explanations
 from streamgauge.engine.idempotency import Idempotency
+from streamgauge.engine.judging import Judging
 from streamgauge.engine.keys import Keys
 from streamgauge.engine.meter_events import Accepted, MeterEvents
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import ControlStore, Listed, Page
 from streamgauge.engine.receipts import Receipts
+from streamgauge.engine.redrive import Redrives
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.status import Status, StatusReport
 from streamgauge.engine.summaries import Summaries
+from streamgauge.engine.unapplied import Unapplied
+from tests.support.alerting import alerts_on
+from tests.support.notifying import notifications_on, on
 
 from .contract import faults_of_response
 
@@ -47,6 +68,7 @@ NOW_MS = 1_717_243_200_123  # 2024-06-01T12:00:00.123Z
 ACCOUNT = Account(id="acct_1", name="Test", created_ms=NOW_MS)
 TEST_MODE = Tenant(ACCOUNT.id, False)
 LIVE_MODE = Tenant(ACCOUNT.id, True)
+SIGNING_ROOT = bytes(32)
 
 
 @dataclass
@@ -152,6 +174,31 @@ class AdjustmentsDouble(Adjustments):
         )
 
 
+class UsageBehind:
+    """Events that reach the log, and what the applier makes of them when it is told to."""
+
+    def __init__(self, log: MemoryEventLog, catalogue: CatalogueKeeper) -> None:
+        self.log, self.progress, store = log, MemoryProgress(), MemoryUsageStore()
+        self.store = store
+        deduplication = Deduplication(store, RulesHistory.of(CountingRules()))
+        self.letters = MemoryDeadLetters(store)
+        self._judging = Judging(catalogue, deduplication, log.partition)
+        self._applier = Applier(log, self.progress, store, self._judging, deduplication, step_events_max=1_000)
+
+    def redrives(self) -> Redrives:
+        unapplied = Unapplied(self.log, self.progress, self._judging)
+        backlog = Backlog(self.log, self.progress, events_max=1_000)
+        return Redrives(self.log, self.progress, self.letters, self._judging, unapplied, backlog)
+
+    def accept(self, *events: MeterEvent, tenant: Tenant = TEST_MODE) -> None:
+        block = block_of([columns_of_event(Principal(tenant, "key_1", "mes_1"), each) for each in events])
+        self.log.append(encode(block), block.tallies)
+
+    def apply(self) -> None:
+        while self._applier.run_once():
+            pass
+
+
 class ControlEdge:
     """The application, a key of each mode, and requests to it. Each request may bring parameters as nested values."""
 
@@ -161,7 +208,7 @@ class ControlEdge:
         if store.find_account(ACCOUNT.id) is None:
             store.add_account(ACCOUNT)
         log = MemoryEventLog(clock)
-        catalogue = CatalogueKeeper(store, log, clock, accept_unknown_customers=False)
+        catalogue = CatalogueKeeper(store, log, clock, RulesHistory.of(CountingRules()))
         self.keys = Keys(store, clock, entropy)
         self.sessions = Sessions(store, clock, entropy, lifetime_seconds=900)
         self.meter_events = MeterEventsDouble()
@@ -171,16 +218,34 @@ class ControlEdge:
         self.status = StatusDouble()
         self.key, self.secret = self.keys.create(TEST_MODE)
         _, self.live_secret = self.keys.create(LIVE_MODE)
+        self.stores = on(store)
+        # With a clock of their own: announcing must not change the times of what is announced.
+        self.telling = telling = ManualClock()
+        self.notifications = notifications_on(store, telling, entropy)
+        self.destinations = Destinations(
+            store, self.stores.destinations, self.notifications, telling, entropy, SIGNING_ROOT
+        )
+        # The data plane behind dead letters, applied by hand.
+        self.usage = UsageBehind(log, catalogue)
+        search = MemoryEventSearch(self.usage.store)
+        explanations = Explanations(search, store.get_meter, self.stores.notifications, window_start_ms_of)
         self.services = Services(
             keys=self.keys,
             idempotency=Idempotency(store, clock),
             sessions=self.sessions,
-            meters=Meters(store, catalogue, entropy),
+            meters=Meters(store, catalogue, entropy, self.notifications, meter_snapshot),
             customers=Customers(store, catalogue, entropy),
+            alerts=Alerts(store, alerts_on(store), log, clock, entropy, accept_unknown_customers=False),
+            notifications=self.notifications,
+            destinations=self.destinations,
+            deliveries=Deliveries(store, self.stores.outbox, telling, lambda: None),
             meter_events=self.meter_events,
             adjustments=self.adjustments,
             summaries=self.summaries,
             receipts=self.receipts,
+            event_list=EventList(search, log, self.usage.progress, self.receipts, explanations),
+            dead_letters=DeadLetterBook(self.usage.letters),
+            redrives=self.usage.redrives(),
             status=self.status,
         )
         self.fatal: list[BaseException] = []

@@ -48,7 +48,38 @@ def test_what_failed_is_held_against_the_envelope_of_its_version() -> None:
 SHOWN = [
     faults_of_error({"error": {"code": "x", "message": "x", "param": "x"}}, "v2"),
     faults_of_error({"error": {"code": "idempotency_error", "message": "x", "type": "x"}}, "v2"),
+    faults_of_answer(
+        {"id": "x", "object": "v2.core.event", "context": None, "created": "x", "livemode": False, "type": "x"},
+        "get",
+        "/v2/core/events/{id}",
+    ),
+    faults_of_answer(
+        {
+            "id": "x",
+            "object": "event",
+            "created": 1,
+            "data": {"object": {}},
+            "livemode": False,
+            "pending_webhooks": 0,
+            "request": {"id": "x", "idempotency_key": None},
+            "type": "x",
+        },
+        "get",
+        "/v1/events/{id}",
+    ),
     faults_of_error({"status": "not_ready", "reason": "x"}, "v1"),
+    faults_of_answer(
+        {
+            "id": "x",
+            "object": "billing.alert",
+            "alert_type": "usage_threshold",
+            "livemode": False,
+            "title": "x",
+            "usage_threshold": {"gte": 1, "meter": "x", "recurrence": "daily"},
+        },
+        "get",
+        "/v1/billing/alerts/{id}",
+    ),
 ]
 
 

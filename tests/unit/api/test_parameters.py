@@ -18,6 +18,10 @@ class Inner(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    after: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class Sample(Parameters, frozen=True, kw_only=True):
     """One parameter of each kind that the operations have."""
 
@@ -33,6 +37,8 @@ class Sample(Parameters, frozen=True, kw_only=True):
         Annotated[dict[Annotated[str, msgspec.Meta(max_length=4)], str], msgspec.Meta(max_length=3)] | msgspec.UnsetType
     ) = msgspec.UNSET
     tags: tuple[str, ...] = ()
+    agreed: bool | msgspec.UnsetType = msgspec.UNSET
+    made: Bounds | Annotated[int, msgspec.Meta(le=9)] | msgspec.UnsetType = msgspec.UNSET
 
 
 def refused(form: str) -> tuple[str, str | None, str | None]:
@@ -185,3 +191,22 @@ def test_no_parameters_are_more_than_refused(params: Params) -> None:
         parse(Sample, params)
     except InvalidRequest as error:
         assert error.message
+
+
+@pytest.mark.parametrize(("text", "truth"), [("true", True), ("false", False)])
+def test_a_truth_is_written_in_one_way(text: str, truth: bool) -> None:
+    assert accepted(f"agreed={text}").agreed is truth
+
+
+@pytest.mark.parametrize("text", ["True", "1", "yes", "null"])
+def test_a_truth_in_other_words_is_refused(text: str) -> None:
+    assert refused(f"name=x&agreed={text}")[:2] == ("Invalid boolean: agreed must be true or false.", "agreed")
+
+
+def test_what_may_be_nested_or_plain_is_read_as_it_was_given() -> None:
+    assert accepted("made=7").made == 7
+    assert accepted("made[after]=7").made == Bounds(after=7)
+    assert refused("name=x&made[after]=x")[1] == "made[after]"
+    assert refused("name=x&made[before]=7")[1:] == ("made[before]", "parameter_unknown")
+    assert refused("name=x&made=10")[1:] == ("made", "parameter_invalid_integer")
+    assert refused("name=x&made[]=7")[1] == "made"

@@ -1,0 +1,49 @@
+"""An edge process."""
+
+from contextlib import ExitStack
+
+from streamgauge.adapters.relational.connection import sqlite_url
+from streamgauge.adapters.relational.store import RelationalControlStore
+from streamgauge.adapters.sqlite.event_log import SqliteEventLog
+from streamgauge.adapters.sqlite.progress import SqliteProgress
+from streamgauge.adapters.system.clock import SystemClock, SystemEntropy
+from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.api.edge import Edge
+from streamgauge.api.forward import ForwardToEngine
+from streamgauge.api.v2.meter_event_stream import MeterEventStream
+from streamgauge.bootstrap import OnFatal
+from streamgauge.bootstrap.rate_limit import rate_limit
+from streamgauge.config import Config
+from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.ingest import GroupCommit
+from streamgauge.engine.keys import Keys
+from streamgauge.engine.rate_limit import Limited
+from streamgauge.engine.session_cache import SessionCache
+from streamgauge.engine.sessions import Sessions
+
+
+def build_edge(config: Config, folder: DataFolder, engine_socket: str, on_fatal: OnFatal) -> tuple[Edge, ExitStack]:
+    """What an edge process needs: sessions to authenticate, the log to append to, the way to the engine."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    with ExitStack() as stack:
+        control = RelationalControlStore(sqlite_url(folder.control))
+        stack.callback(control.close)
+        log = SqliteEventLog(folder.log, clock)
+        stack.callback(log.close)
+        # A connection of its own: looking at the backlog must not wait for an append that is being synced.
+        log_seen = SqliteEventLog(folder.log, clock)
+        stack.callback(log_seen.close)
+        progress = SqliteProgress(folder.progress)
+        stack.callback(progress.close)
+        sessions = Sessions(control, clock, entropy, lifetime_seconds=config.session_lifetime_seconds)
+        commit = GroupCommit(log, pending_bytes_max=config.pending_bytes_max, on_fatal=on_fatal)
+        stream = MeterEventStream(
+            SessionCache(sessions, clock),
+            Backlog(log_seen, progress, events_max=config.backlog_events_max),
+            commit,
+            rate_limit(config.rate_limit_events_per_second, Limited.EVENTS),
+        )
+        keys = Keys(control, clock, entropy)
+        forward = ForwardToEngine(engine_socket, keys.check)
+        return Edge(stream, commit, forward, forward.close), stack.pop_all()
+    raise AssertionError("not reached: an ExitStack passes exceptions on")

@@ -1,0 +1,93 @@
+"""The commands of trust, on a data folder: verify, rebuild, back up, restore."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from streamgauge.adapters.clickhouse.schema import STORE_FORMAT
+from streamgauge.adapters.sqlite.event_log import SqliteEventLog
+from streamgauge.adapters.sqlite.moment import SqliteBackupSource
+from streamgauge.adapters.sqlite.progress import SqliteProgress
+from streamgauge.adapters.system.backup_folder import LocalBackupFolder, bring_back
+from streamgauge.adapters.system.clock import SystemClock
+from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.adapters.system.derived_state import FolderState
+from streamgauge.bootstrap.data_plane import open_data_plane
+from streamgauge.config import Config
+from streamgauge.domain.errors import StartRefused
+from streamgauge.engine.backup import back_up as copy_backup
+from streamgauge.engine.ports.backup import Manifest
+from streamgauge.engine.ports.progress import Checkpoint
+from streamgauge.engine.ports.rebuild import OnProgress, Stage
+from streamgauge.engine.rebuilding import check_that_the_log_is_whole, is_outdated
+from streamgauge.engine.verification import Verification, Verified
+
+
+def verify(config: Config, on_progress: OnProgress | None = None) -> Verified:
+    """Compare what is stored and served with the log, on a folder that no server runs on.
+
+    Raises StartRefused while one does, and when something must be completed first.
+    """
+    folder = _existing_folder(config.data_dir)
+    folder.lock()
+    state = FolderState(folder.path)
+    if state.stage() is not None:
+        raise StartRefused(f"{folder.path}: a rebuild was cut short; complete it with `streamgauge rebuild`")
+    if is_outdated(state, STORE_FORMAT):
+        raise StartRefused(
+            f"{folder.path}: was written by an older version; start the server once to bring it up to date"
+        )
+    with ExitStack() as stack:
+        opened = open_data_plane(config, folder, stack)
+        if opened.progress.intent() is not None:
+            raise StartRefused(
+                f"{folder.path}: the server was killed while it applied events; start it once to complete that"
+            )
+        return Verification(opened.log, opened.progress, opened.store.audit, opened.catalogue.settled()).run(
+            on_progress
+        )
+    raise AssertionError("not reached: an ExitStack passes exceptions on")
+
+
+def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None = None) -> Checkpoint:
+    """Make the rollups anew from the stored events, or `everything` from the log; on a folder without a server.
+
+    A rebuild that was cut short is completed instead, if that does as much. Returns how far the log is applied.
+    """
+    folder = _existing_folder(config.data_dir)
+    folder.lock()
+    state = FolderState(folder.path)
+    if everything:
+        with ExitStack() as stack:
+            log, progress = SqliteEventLog(folder.log, SystemClock()), SqliteProgress(folder.progress)
+            stack.callback(log.close)
+            stack.callback(progress.close)
+            check_that_the_log_is_whole(log, progress.checkpoint().next_offset)
+        state.mark(Stage.EMPTYING)
+    with ExitStack() as stack:
+        opened = open_data_plane(config, folder, stack)
+        if state.stage() is None:
+            opened.rebuilding.begin_rollups()
+        opened.rebuilding.finish(on_progress)
+        return opened.progress.checkpoint()
+    raise AssertionError("not reached: an ExitStack passes exceptions on")
+
+
+def back_up(config: Config, target: Path, on_bytes: OnProgress | None = None) -> Manifest:
+    """Copy what cannot be made again, whether or not a server runs on the folder."""
+    folder = _existing_folder(config.data_dir)
+    source = SqliteBackupSource(folder.path, folder.control, folder.log)
+    return copy_backup(source, LocalBackupFolder(target), SystemClock(), on_bytes)
+
+
+def restore(config: Config, backup: Path, on_bytes: OnProgress, on_progress: OnProgress) -> Checkpoint:
+    """Bring a backup back into an empty data folder, and apply its log. Returns how far that is applied."""
+    path = config.data_dir.absolute()
+    bring_back(LocalBackupFolder(backup), path, lambda: FolderState(path).mark(Stage.APPLYING), on_bytes)
+    return rebuild(config, everything=False, on_progress=on_progress)
+
+
+def _existing_folder(path: Path) -> DataFolder:
+    """Unlike a server, these commands make no folder."""
+    if not (path / "format.json").exists():
+        raise StartRefused(f"{path}: is not a Streamgauge data folder; name it with --data-dir")
+    return DataFolder(path)
