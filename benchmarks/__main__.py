@@ -39,6 +39,7 @@ EVENTS, SMOKE_EVENTS, SMOKE_CEILING_SECONDS = 3_000_000, 20_000, 0.2
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop sending after this long.")
 @click.option("--duplicates", type=click.FloatRange(0, 0.5), default=0.01, show_default=True, help="Share of retries.")
 @click.option("--invalid", type=click.FloatRange(0, 0.5), default=0.001, show_default=True, help="Unknown customers.")
+@click.option("--alerts", type=click.IntRange(0), default=0, help="Active billing alerts that never fire.")
 @click.option("--no-ceilings", is_flag=True, help="Leave out the bare HTTP server.")
 @click.pass_context
 def main(
@@ -53,6 +54,7 @@ def main(
     seconds: float | None,
     duplicates: float,
     invalid: float,
+    alerts: int,
     no_ceilings: bool,
 ) -> None:
     """Events per second, acknowledged durably and visible in exact totals."""
@@ -69,6 +71,7 @@ def main(
         customers=customers or (SMOKE_CUSTOMERS if smoke else CUSTOMERS),
         connections=connections,
         seconds=seconds,
+        alerts=alerts,
     )
     if smoke or no_ceilings:
         plan = replace(plan, ceiling_seconds=0.0 if no_ceilings else SMOKE_CEILING_SECONDS)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
@@ -18,6 +18,7 @@ SETUP_CONNECTIONS = 4
 VISIBLE_POLL_SECONDS = 0.01
 IDLE_SECONDS_MAX = 1
 PAGE_SUMMARIES = 100  # the most that a page may have
+ALERT_THRESHOLD = 10**12  # more than any run adds up to
 STUCK_SECONDS_MAX = 60  # without any progress of the backlog
 
 
@@ -54,6 +55,12 @@ class Control:
         shares = [range(first, count, SETUP_CONNECTIONS) for first in range(SETUP_CONNECTIONS)]
         with ThreadPoolExecutor(SETUP_CONNECTIONS) as pool:
             return [customer for share in pool.map(self._create_share, shares) for customer in share]
+
+    def create_alerts(self, meters: Sequence[str], customers: Sequence[str], count: int) -> None:
+        """Create `count` alerts of one meter and customer each, too high to fire: they are looked at and no more."""
+        shares = [range(first, count, SETUP_CONNECTIONS) for first in range(SETUP_CONNECTIONS)]
+        with ThreadPoolExecutor(SETUP_CONNECTIONS) as pool:
+            list(pool.map(lambda share: self._create_alerts_share(meters, customers, share), shares))
 
     def open_session(self) -> str:
         """A fresh meter event session's token."""
@@ -111,6 +118,20 @@ class Control:
     def _create_share(self, indexes: Iterable[int]) -> list[str]:
         with closing(Control(self._port)) as own:
             return [str(own._call("POST", "/v1/customers", form={"name": f"Load {index}"})["id"]) for index in indexes]
+
+    def _create_alerts_share(self, meters: Sequence[str], customers: Sequence[str], numbers: Iterable[int]) -> None:
+        with closing(Control(self._port)) as own:
+            for number in numbers:
+                form = {
+                    "alert_type": "usage_threshold",
+                    "title": f"Load {number}",
+                    "usage_threshold[gte]": str(ALERT_THRESHOLD + number),
+                    "usage_threshold[recurrence]": "one_time",
+                    "usage_threshold[meter]": meters[number % len(meters)],
+                    "usage_threshold[filters][0][type]": "customer",
+                    "usage_threshold[filters][0][customer]": customers[number // len(meters) % len(customers)],
+                }
+                own._call("POST", "/v1/billing/alerts", form=form)
 
     def _call(
         self,

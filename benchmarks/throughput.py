@@ -24,13 +24,14 @@ DISK_BYTES_PER_EVENT_SHOWN = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`seconds` ends the sending early; then totals are checked for what was sent. Each ceiling is measured for
-    `ceiling_seconds`, with as many connections; 0 leaves them out.
+    `ceiling_seconds`, with as many connections; 0 leaves them out. So many `alerts` are active and never fire.
     """
 
     shape: Shape
     customers: int
     connections: int
     seconds: float | None
+    alerts: int = 0
     ceiling_seconds: float = CEILING_SECONDS
 
 
@@ -82,6 +83,9 @@ def run(plan: Plan, data_dir: Path, note: Callable[[str], None]) -> ThroughputRu
                 note(f"{plan.customers:,} customers created in {subjects.setup_seconds:.1f} s; rendering requests")
                 if subjects.setup_seconds > SETUP_SECONDS_ADVISED:
                     note(f"creating customers took over {SETUP_SECONDS_ADVISED} s: try a smaller --customers")
+                if plan.alerts:
+                    control.create_alerts([*subjects.meters.values()], subjects.customers, plan.alerts)
+                    note(f"{plan.alerts:,} alerts created")
                 workload = Workload(plan.shape, subjects.customers, int(time.time() * 1000))
                 descriptor = held.enter_context(filled_server.rendered(server, control, workload))
                 before, stolen_before = server.use(), machine.stolen_seconds()

@@ -30,19 +30,12 @@ from streamgauge.domain.cancellation import CancelBlock, decode_cancels, encode_
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.decimals import parse_values
 from streamgauge.domain.errors import InvalidRequest, UnsupportedMediaType
-from streamgauge.domain.event_block import (
-    LoggedBlock,
-    PackedRequest,
-    RequestColumns,
-    block_of,
-    decode,
-    encode,
-    received,
-)
+from streamgauge.domain.event_block import PackedRequest, RequestColumns, block_of, decode, encode
 from streamgauge.domain.fate import REJECTION_CODES
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
 from streamgauge.domain.log_block import decode_block
 from streamgauge.domain.meter_event import ABSENT_MS, InvalidTimestamp, parse_timestamps
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.redrive import RedriveBlock, decode_redrive, encode_redrive
 from tests.fuzz import references
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.event_block import LoggedBlock, ReceivedEvents, block_of, received
+from streamgauge.domain.event_block import block_of
+from streamgauge.domain.received_events import LoggedBlock, ReceivedEvents, received
 from tests.support.world import START_MS, TENANT, Event, request
 
 

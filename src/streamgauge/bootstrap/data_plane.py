@@ -54,7 +54,7 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     from streamgauge.adapters.clickhouse.clients import embedded_clients
     from streamgauge.adapters.clickhouse.store import ClickHouseStore
 
-    # Inserts into the embedded store travel through a file, which belongs on the same disk and to the same owner.
+    # What a library writes aside belongs on the same disk and to the same owner.
     tempfile.tempdir = str(folder.scratch)
     clock, state = SystemClock(), FolderState(folder.path)
     empty(state, STORE_FORMAT)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.catalogue import NEVER_ENDS_MS, Catalogue
 from streamgauge.domain.decimals import VALUE_TYPE, parse_values
-from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
 from streamgauge.domain.meter import Formula, Meter, resolve
 from streamgauge.domain.meter_event import TIMESTAMP_FUTURE_MAX_MS, TIMESTAMP_PAST_MAX_MS
 from streamgauge.domain.payload_text import needs_escapes, payload_forms
+from streamgauge.domain.received_events import ReceivedEvents
 
 NO_METER = -1
 

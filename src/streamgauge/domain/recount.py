@@ -18,11 +18,11 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CANCEL_WINDOW_MS, Cancellation, LoggedCancel
 from streamgauge.domain.catalogue import Catalogue
 from streamgauge.domain.counting_rules import CountingRules
-from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import Fate, RejectionCode
 from streamgauge.domain.identifier_hash import hash_identifiers
 from streamgauge.domain.meter import Formula, Found, resolve
 from streamgauge.domain.payload_text import json_objects
+from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import REDRIVEN_SCHEMA
 
 _DAY_MS: Final = 24 * 3_600_000

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CountedEvent
 from streamgauge.domain.decimals import VALUE_TYPE
-from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import REJECTION_CODES
 from streamgauge.domain.judgement import Judgement
 from streamgauge.domain.payload_text import json_objects
+from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settlement import COUNTED, REJECTED, SETTLED_FATES, Settlement
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())

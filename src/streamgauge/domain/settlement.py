@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import NO_REJECTION, Fate
+from streamgauge.domain.received_events import ReceivedEvents
 
 # Columns carry a fate as its position here.
 SETTLED_FATES: Final = (Fate.COUNTED, Fate.DUPLICATE, Fate.REJECTED)

@@ -10,9 +10,10 @@ import numpy as np
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CancelBlock, Cancellation, LoggedCancel, effective
 from streamgauge.domain.errors import Corrupt
-from streamgauge.domain.event_block import EventBlock, LoggedBlock, received
+from streamgauge.domain.event_block import EventBlock
 from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.log_block import LogBlock, decode_block
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.redrive import RedriveBlock
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.tally import NOTHING, Tally

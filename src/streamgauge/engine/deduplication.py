@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamgauge.domain.counting_rules import RulesHistory
-from streamgauge.domain.event_block import ReceivedEvents
+from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settlement import Claims
 from streamgauge.engine.dedup_filter import DedupFilter
 from streamgauge.engine.ports.usage_store import UsageStore

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.event_block import EventBlock, LoggedBlock, received
+from streamgauge.domain.event_block import EventBlock
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.receipt import Receipt, StoredEvent, receipt_of
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.redrive import acknowledged
 from streamgauge.engine.apply import contents_of
 from streamgauge.engine.explanations import Explanations

@@ -4,9 +4,9 @@ The applier does it for good; whoever must answer at once (`unapplied.py`) does 
 because the result depends only on what stands in the log before an event.
 """
 
-from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.identifier_hash import hash_identifiers
 from streamgauge.domain.judgement import judge
+from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import SettledEvents, settled_events
 from streamgauge.domain.settlement import settle
 from streamgauge.engine.catalogue import CatalogueKeeper

@@ -18,11 +18,12 @@ import numpy as np
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import StreamgaugeError, Unavailable
-from streamgauge.domain.event_block import EventBlock, LoggedBlock, block_of, columns_of_event, encode, received
+from streamgauge.domain.event_block import EventBlock, block_of, columns_of_event, encode
 from streamgauge.domain.fate import NO_REJECTION, REJECTION_CODES, Fate, RejectionCode
 from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.judgement import NO_METER, Judgement, judge
 from streamgauge.domain.meter_event import MeterEvent
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.refusal import DuplicateEvent, EventRefused, Refusal
 from streamgauge.domain.request_key import RequestKey
 from streamgauge.engine.apply import contents_of

@@ -5,10 +5,10 @@ import pyarrow.compute as pc
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import NotFound
-from streamgauge.domain.event_block import ReceivedEvents
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.receipt import Receipt, StoredEvent, receipt_of
+from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.redrive import acknowledged
 from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.unapplied import Unapplied

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.event_block import LoggedBlock, received
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.identifier_hash import hash_names
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.redrive import DeadLetter, encode_redrive, redrive_of
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.engine.backlog import Backlog

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.domain.cancellation import CancelBlock, LoggedCancel
-from streamgauge.domain.event_block import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
+from streamgauge.domain.received_events import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.engine.apply import contents_of, logged_cancels, logged_events
 from streamgauge.engine.judging import Judging

@@ -17,8 +17,8 @@ import pyarrow as pa
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CancelBlock, Cancellation, LoggedCancel
 from streamgauge.domain.catalogue import Catalogue
-from streamgauge.domain.event_block import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
+from streamgauge.domain.received_events import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.recount import RECOUNT_SCHEMA, Recount
 from streamgauge.domain.summary import MINUTE_S, Range
 from streamgauge.domain.tally import NOTHING, Tally

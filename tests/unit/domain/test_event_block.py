@@ -15,17 +15,9 @@ from hypothesis import strategies as st
 from streamgauge import native
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.event_block import (
-    BLOCK_SCHEMA,
-    FIRST_FORMAT_VERSION,
-    EventBlock,
-    LoggedBlock,
-    block_of,
-    decode,
-    encode,
-    received,
-)
+from streamgauge.domain.event_block import BLOCK_SCHEMA, FIRST_FORMAT_VERSION, EventBlock, block_of, decode, encode
 from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.tally import Tally
 from tests.support.world import START_MS, TENANT, Event, request
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.event_block import LoggedBlock, block_of, encode, received
+from streamgauge.domain.event_block import block_of, encode
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.log_block import decode_block
 from streamgauge.domain.receipt import StoredEvent
+from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.redrive import (
     MAGIC,
     DeadLetter,
