@@ -1,6 +1,7 @@
 """Delivery, from a change of a meter to a receiver that verifies what it got with the official client."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -110,11 +111,11 @@ def test_what_a_receiver_gets_is_verified_and_read_by_the_official_client(tmp_pa
             assert (attempt["status"], attempt["error"], each["next_attempt_at"]) == (200, None, None)
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None or not NODE_CLIENT.is_dir(),
-    reason="the official Node client is not installed (the tests of clients install it)",
-)
 def test_what_a_receiver_gets_is_verified_and_read_by_the_official_node_client(tmp_path: Path) -> None:
+    # Asked here and not when tests are collected: those of the clients, which run before, install it.
+    if shutil.which("node") is None or not NODE_CLIENT.is_dir():
+        assert not (os.environ.get("CI") and shutil.which("node")), "this must run here"
+        pytest.skip("the official Node client is not installed (the tests of clients install it)")
     with (
         Server(tmp_path / "data", webhook_allow_private=True) as server,
         Client(server.url) as client,

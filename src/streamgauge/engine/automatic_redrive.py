@@ -13,7 +13,6 @@ from typing import Final
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.customer import Customer
-from streamgauge.domain.errors import Overloaded, Unavailable
 from streamgauge.domain.fate import RejectionCode
 from streamgauge.domain.meter import Meter
 from streamgauge.engine.ports.control_store import ControlStore
@@ -22,13 +21,13 @@ from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.marks import Marks
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.redrive import Redrives, all_of
+from streamgauge.engine.worker import Worker
 
 logger = logging.getLogger(__name__)
 
 MARK: Final = "redriven_automatically"
 _NAMES_MAX: Final = 1_000
 _PAUSE_SECONDS: Final = 0.1
-_RETRY_SECONDS: Final = 1.0
 _NO_METER: Final = frozenset({RejectionCode.NO_METER.value, RejectionCode.ARCHIVED_METER.value})
 _NO_CUSTOMER: Final = frozenset({RejectionCode.CUSTOMER_NOT_FOUND.value})
 
@@ -118,44 +117,20 @@ class AutomaticRedrive:
                 logger.info("redriven by itself counted=%d of=%d", portion.counted, portion.selected)
 
 
-class RedrivingAutomatically:
-    """Repeats `AutomaticRedrive.run_once` in a thread of its own. What passes with time is tried again; for anything
-    else `on_fatal` is called."""
+class RedrivingAutomatically(Worker):
+    """Sleeps until something waits."""
 
     def __init__(self, automatic: AutomaticRedrive, *, on_fatal: Callable[[BaseException], None]) -> None:
+        super().__init__("redrive", on_fatal)
         self._automatic = automatic
-        self._on_fatal = on_fatal
-        self._stopping = threading.Event()
-        self._is_waiting = False
-        self._thread = threading.Thread(target=self._run, name="redrive", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
-        """To the end of a portion under way. The next start goes on at the mark."""
         self._stopping.set()
         self._automatic.something_waits.set()
-        if self._thread.ident is not None:  # a start that was refused stops what never ran
-            self._thread.join()
+        super().stop()
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._automatic.something_waits.wait()
-                self._stopping.wait(self._step())
-        except BaseException as error:
-            logger.critical("redriving failed", exc_info=True)
-            self._on_fatal(error)
-            raise
-
-    def _step(self) -> float:
-        try:
+    def step(self) -> float:
+        self._automatic.something_waits.wait()
+        if not self._stopping.is_set():
             self._automatic.run_once()
-        except (Overloaded, Unavailable) as error:
-            if not self._is_waiting:
-                logger.error("redriving waits: %s", error)
-            self._is_waiting = True
-            return _RETRY_SECONDS
-        self._is_waiting = False
         return _PAUSE_SECONDS

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from streamgauge.domain.errors import Corrupt, Unavailable
-from streamgauge.engine import alert_watching
+from streamgauge.engine import worker
 from streamgauge.engine.alert_watch import AlertWatch
 from streamgauge.engine.alert_watching import AlertWatching
 
@@ -48,7 +48,7 @@ def not_called(error: BaseException) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_watching, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_RETRY_SECONDS", 0.01)
 
 
 def test_it_looks_again_and_again_until_it_is_stopped() -> None:
@@ -64,14 +64,14 @@ def test_it_looks_again_and_again_until_it_is_stopped() -> None:
 def test_what_passes_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     with running(Watch(Unavailable("away"), Unavailable("away"), True, False), not_called):
         pass
-    assert [record.message for record in caplog.records] == ["watching alerts waits: away"]
+    assert [record.message for record in caplog.records] == ["worker waits name=alerts: away"]
 
 
 def test_damage_ends_it_and_the_process_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     with running(Watch(False, Corrupt("a bad part")), not_called) as watching:
         watching._thread.join(30)
         assert not watching._thread.is_alive()
-    assert [record.message for record in caplog.records] == ["watching alerts stopped: a bad part"]
+    assert [record.message for record in caplog.records] == ["worker stopped name=alerts: a bad part"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

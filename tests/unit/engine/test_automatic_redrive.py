@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from streamgauge.domain.errors import Unavailable
-from streamgauge.engine import automatic_redrive
+from streamgauge.engine import automatic_redrive, worker
 from streamgauge.engine.automatic_redrive import MARK, AutomaticRedrive, RedrivingAutomatically
 from tests.support.notifying import on
 from tests.support.redriving import dead_letters, fates, redrives_of
@@ -139,7 +139,7 @@ def test_an_undone_creation_redrives_nothing(world: World) -> None:
 def test_the_thread_tries_again_what_passes_and_ends_when_it_is_stopped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic_redrive, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(automatic_redrive, "_PAUSE_SECONDS", 0.01)
     redrive, done = automatic(world), threading.Event()
     run_once, faults = redrive.run_once, [Unavailable("away"), Unavailable("away")]

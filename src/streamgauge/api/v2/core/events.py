@@ -9,10 +9,10 @@ from streamgauge.api.exact import rfc3339
 from streamgauge.api.operation import Call, operation
 from streamgauge.api.parameters import ObjectId
 from streamgauge.api.services import Services
+from streamgauge.api.time_bounds import TimeBounds, half_open_ms
 from streamgauge.api.v2.pages import PageObject, PageParameters, paged
 from streamgauge.api.v2.query import QueryParameters
 from streamgauge.domain.errors import InvalidRequest, NotFound
-from streamgauge.domain.meter_event import InvalidTimestamp, parse_timestamps
 from streamgauge.domain.notification import Notification, Style
 from streamgauge.domain.permission import EVENTS_READ
 from streamgauge.engine.ports.notifications import NotificationFilter
@@ -21,23 +21,13 @@ URL = "/v2/core/events"
 TYPES_MAX = 20
 
 Unset: TypeAlias = msgspec.UnsetType
-Moment = Annotated[str, msgspec.Meta(max_length=40)]
 EventType = Annotated[str, msgspec.Meta(max_length=100)]
-
-
-class CreatedBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Times as RFC 3339."""
-
-    gt: Moment | Unset = msgspec.UNSET
-    gte: Moment | Unset = msgspec.UNSET
-    lt: Moment | Unset = msgspec.UNSET
-    lte: Moment | Unset = msgspec.UNSET
 
 
 class EventListParameters(PageParameters, frozen=True, kw_only=True):
     FLATTENED: ClassVar[frozenset[str]] = frozenset({"created"})
 
-    created: CreatedBounds | Unset = msgspec.UNSET
+    created: TimeBounds | Unset = msgspec.UNSET
     object_id: ObjectId | Unset = msgspec.UNSET
     types: tuple[EventType, ...] | Unset = msgspec.UNSET
 
@@ -92,7 +82,7 @@ def list_page(services: Services, call: Call, given: EventListParameters) -> Pag
     types = given.types or ()
     if len(types) > TYPES_MAX:
         raise InvalidRequest(f"Invalid types: it can name up to {TYPES_MAX} event types.", param="types")
-    from_ms, before_ms = _bounds(given.created or CreatedBounds())
+    from_ms, before_ms = half_open_ms(given.created, "created")
     wanted = NotificationFilter(
         style=Style.THIN,
         types=types,
@@ -119,28 +109,6 @@ def event_object(notification: Notification, *, with_data: bool = True) -> Event
         snapshot_event=notification.snapshot_id or msgspec.UNSET,
         type=notification.type,
     )
-
-
-def _bounds(created: CreatedBounds) -> tuple[int | None, int | None]:
-    """As half-open milliseconds: from, before."""
-    froms = [_ms(created.gte, "gte"), _ms(created.gt, "gt", later=1)]
-    befores = [_ms(created.lt, "lt"), _ms(created.lte, "lte", later=1)]
-    return (
-        max((each for each in froms if each is not None), default=None),
-        min((each for each in befores if each is not None), default=None),
-    )
-
-
-def _ms(moment: str | Unset, name: str, later: int = 0) -> int | None:
-    if not moment:
-        return None
-    try:
-        (at_ms,) = parse_timestamps([moment]).tolist()
-    except InvalidTimestamp as error:
-        raise InvalidRequest(
-            f"Invalid created[{name}]: it takes a time such as 2026-06-01T12:00:00.000Z.", param=f"created[{name}]"
-        ) from error
-    return int(at_ms) + later
 
 
 def _query(given: EventListParameters) -> list[tuple[str, str]]:
