@@ -87,7 +87,7 @@ class Config:
         minimum=2**20,
     )
     apply_events_max: int = setting(
-        200_000, "Events applied to the usage store in one step.", minimum=100, maximum=1_000_000
+        500_000, "Events applied to the usage store in one step.", minimum=100, maximum=1_000_000
     )
     apply_interval_ms: int = setting(
         400,

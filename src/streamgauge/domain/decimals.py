@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamgauge import native
 from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
+from streamgauge.domain.texts import buffers_of
 
 VALUE_DIGITS_MAX: Final = 15
 VALUE_TYPE: Final = pa.decimal128(38, VALUE_DIGITS_MAX)  # 15 digits, wherever their point stands, always fit
@@ -16,6 +18,20 @@ VALUE_TYPE: Final = pa.decimal128(38, VALUE_DIGITS_MAX)  # 15 digits, wherever t
 _DECIMAL: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 _DIGITS_THAT_COUNT: Final = (r"^-?0*([0-9]*)\.?([0-9]*)$", r"\1\2")
 _NOBODY: Final = pa.scalar(None, pa.string())
+_CODES: Final = bytes(
+    CODE_NUMBER[each]
+    for each in (RejectionCode.INVALID_VALUE, RejectionCode.VALUE_TOO_MANY_DIGITS, RejectionCode.VALUE_NOT_FOUND)
+)
+
+
+def numbers_of(values: pa.Decimal128Array) -> NDArray[np.uint64]:
+    """(values, 2): each as a number of 10^-15, its lower half first; what a null holds is not said."""
+    return np.frombuffer(values.buffers()[1], np.uint64).reshape(-1, 2)[values.offset : values.offset + len(values)]
+
+
+def values_of(numbers: NDArray[np.uint64]) -> pa.Decimal128Array:
+    """The inverse; the array keeps the numbers where they are."""
+    return pa.Array.from_buffers(VALUE_TYPE, len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +44,28 @@ class ParsedValues:
     is_canonical: NDArray[np.bool_]
 
 
-def parse_values(texts: pa.StringArray) -> ParsedValues:
-    """Read a column of decimal strings; null text is `meter_event_value_not_found`.
+def parse_values(texts: pa.StringArray, places: NDArray[np.int64] | None = None) -> ParsedValues:
+    """Read the decimal strings at these places, or all; a negative place and a null are `meter_event_value_not_found`.
 
     A value is digits with an optional sign and point, no exponent, no blank, and at most 15 digits: leading zeros
     do not count, decimals do.
     """
+    if places is None:
+        places = np.where(_bools(texts.is_valid()), np.arange(len(texts)), -1)
+    if native.compiled is None:
+        return _parsed_here(texts.take(pa.array(places, mask=places < 0)))
+    values, codes = np.empty((len(places), 2), np.uint64), np.empty(len(places), np.uint8)
+    canonical = np.empty(len(places), np.bool_)
+    native.compiled.parse_decimals(*buffers_of(texts), places, _CODES, values, codes, canonical)
+    validity = None
+    if codes.any():
+        validity = pa.py_buffer(np.packbits(codes == NO_REJECTION, bitorder="little"))
+    value = pa.Array.from_buffers(VALUE_TYPE, len(places), [validity, pa.py_buffer(values)])
+    return ParsedValues(value, codes, canonical)
+
+
+def _parsed_here(texts: pa.StringArray) -> ParsedValues:
+    """The same of texts, with nulls."""
     # Usage repeats its values (1, 25, ...), so each distinct text is looked at once.
     encoded = texts.dictionary_encode()
     distinct = encoded.dictionary

@@ -24,19 +24,29 @@ from streamgauge.domain.stored_block import (
     table_of,
 )
 from streamgauge.domain.tally import NOTHING, Tally
+from streamgauge.domain.texts import WORDS
 
 T = TypeVar("T")
 
-# Written until format 2 (`stored_block.py`), and read for ever: the columns below as they are.
+# Written until format 2 (`stored_block.py`), and read for ever: the columns below, words as plain text.
 FIRST_FORMAT_VERSION: Final = "1"
+FIRST_FORMAT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("origin", pa.int32(), nullable=False),
+        pa.field("event_name", pa.string(), nullable=False),
+        pa.field("identifier", pa.string(), nullable=False),
+        pa.field("timestamp_ms", pa.int64(), nullable=False),
+        pa.field("payload", pa.map_(pa.string(), pa.string()), nullable=False),
+    ]
+)
 
 BLOCK_SCHEMA: Final = pa.schema(
     [
         pa.field("origin", pa.int32(), nullable=False),  # index into the origins in the metadata
-        pa.field("event_name", pa.string(), nullable=False),
+        pa.field("event_name", WORDS, nullable=False),
         pa.field("identifier", pa.string(), nullable=False),
         pa.field("timestamp_ms", pa.int64(), nullable=False),  # ABSENT_MS: not given
-        pa.field("payload", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("payload", pa.map_(WORDS, pa.string()), nullable=False),
     ]
 )
 
@@ -188,12 +198,12 @@ def _batch(requests: Sequence[RequestColumns]) -> pa.RecordBatch:
     np.cumsum(_joined(request.payload_sizes for request in requests), out=offsets[1:])
     columns = [
         pa.array(np.zeros(len(offsets) - 1, np.int32)),
-        pa.array(_joined(request.event_names for request in requests), pa.string()),
+        pa.array(_joined(request.event_names for request in requests), pa.string()).dictionary_encode(),
         pa.array(_joined(request.identifiers for request in requests), pa.string()),
         pa.array(np.concatenate([request.timestamps_ms for request in requests]), pa.int64()),
         pa.MapArray.from_arrays(
             pa.array(offsets),
-            pa.array(_joined(request.payload_keys for request in requests), pa.string()),
+            pa.array(_joined(request.payload_keys for request in requests), pa.string()).dictionary_encode(),
             pa.array(_joined(request.payload_values for request in requests), pa.string()),
         ),
     ]
@@ -274,9 +284,17 @@ def decode(data: bytes) -> EventBlock:
 
 
 def _first_format(batch: pa.RecordBatch) -> pa.RecordBatch:
-    if not batch.schema.equals(BLOCK_SCHEMA):
+    if not batch.schema.equals(FIRST_FORMAT_SCHEMA):
         raise ValueError("a block has other columns than its format says")
-    return batch
+    return with_words(batch)
+
+
+def with_words(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """BLOCK_SCHEMA of columns of plain text; the batch is not a slice of a longer one."""
+    origin, event_name, identifier, timestamp_ms, payload = batch.columns
+    numbered = pa.MapArray.from_arrays(payload.offsets, payload.keys.dictionary_encode(), payload.items)
+    columns = [origin, event_name.dictionary_encode(), identifier, timestamp_ms, numbered]
+    return pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)
 
 
 def _second_format(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamgauge import native
 from streamgauge.domain.account import Tenant
 
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -21,17 +22,32 @@ _WORD_BYTES: Final = 8
 def hash_identifiers(
     identifiers: pa.StringArray, tenant: NDArray[np.int32], tenants: Sequence[Tenant]
 ) -> NDArray[np.uint64]:
-    """One hash per row; the same (tenant, identifier) gives the same hash on every machine and in every version.
-
-    Works on all identifiers of one length at once: their bytes form a matrix, mixed word by word.
-    """
+    """One hash per row; the same (tenant, identifier) gives the same hash on every machine and in every version."""
     count = len(identifiers)
-    hashes = np.empty(count, np.uint64)
-    seeds = np.array([_seed(each) for each in tenants], np.uint64)[tenant]
+    seeds = np.array([_seed(each) for each in tenants], np.uint64)
     # The array may be a slice of a longer one: its offsets say where its own bytes are.
     offsets = np.frombuffer(identifiers.buffers()[1], np.int32)[identifiers.offset : identifiers.offset + count + 1]
     data = np.frombuffer(identifiers.buffers()[2] or b"", np.uint8)
+    if native.compiled is None or not count:
+        return _hashed_here(offsets, data, seeds[tenant])
+    hashes = np.empty(count, np.uint64)
+    native.compiled.hash_texts(offsets, data, np.ascontiguousarray(tenant, np.int32), seeds, hashes)
+    return hashes
+
+
+def order_of(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The rows in the order of their hashes; equal ones stay in order."""
+    if native.compiled is None:
+        return np.argsort(hashes, kind="stable").astype(np.int64)
+    order = np.empty(len(hashes), np.int64)
+    native.compiled.hash_order(np.ascontiguousarray(hashes), order)
+    return order
+
+
+def _hashed_here(offsets: NDArray[np.int32], data: NDArray[np.uint8], seeds: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """All identifiers of one length at once: their bytes form a matrix, mixed word by word."""
     lengths = np.diff(offsets)
+    hashes = np.empty(len(lengths), np.uint64)
     for length in np.flatnonzero(np.bincount(lengths)):
         rows = np.flatnonzero(lengths == length)
         words = _words(data, offsets[rows], int(length))

@@ -10,29 +10,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamgauge import native
 from streamgauge.domain.catalogue import NEVER_ENDS_MS, Catalogue
-from streamgauge.domain.decimals import VALUE_TYPE, parse_values
+from streamgauge.domain.decimals import VALUE_TYPE, ParsedValues, numbers_of, parse_values, values_of
 from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
 from streamgauge.domain.meter import Formula, Meter, resolve
 from streamgauge.domain.meter_event import TIMESTAMP_FUTURE_MAX_MS, TIMESTAMP_PAST_MAX_MS
 from streamgauge.domain.payload_text import needs_escapes, payload_forms
 from streamgauge.domain.received_events import ReceivedEvents
+from streamgauge.domain.texts import words_of
 
 NO_METER = -1
+_ONE = numbers_of(pa.array([1]).cast(VALUE_TYPE))
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """One entry per event. `code` is a number of `fate.REJECTION_CODES`; 0: it counts, if it is no duplicate.
 
-    `meter` indexes `meters` (NO_METER: none). `customer` and `value` are null where they could not be read;
-    an event of a `count` meter has the value 1. `form` indexes `forms`: how the payload is told by customer and value
-    alone (`payload_text.py`); 0 where it cannot be.
+    `meter` indexes `meters` (NO_METER: none). `customer` is null where there is none; `value` is any number where
+    it could not be read, and 1 of an event of a `count` meter. `form` indexes `forms`: how the payload is told by
+    customer and value alone (`payload_text.py`); 0 where it cannot be.
     """
 
     meters: tuple[Meter, ...]
     meter: NDArray[np.int32]
-    customer: pa.StringArray
+    customer: pa.DictionaryArray
     value: pa.Decimal128Array
     code: NDArray[np.uint8]
     forms: tuple[str, ...]
@@ -48,9 +51,9 @@ def judge(events: ReceivedEvents, catalogue: Catalogue) -> Judgement:
     _judge_timestamps(events, code)
     customer_at = _payload_entries(events, meter, [each.customer_key for each in meters])
     value_at = _payload_entries(events, meter, [each.value_key for each in meters])
-    customer = _at(events.payload.items, customer_at)
+    customer = words_of(events.payload.items, customer_at)
     _judge_customers(events, catalogue, customer, code)
-    value, is_canonical = _judge_values(_at(events.payload.items, value_at), meters, meter, code)
+    value, is_canonical = _judge_values(parse_values(events.payload.items, value_at), meters, meter, code)
     forms, form = _payload_forms(events, meters, meter, customer_at, value_at, customer, is_canonical)
     return Judgement(meters, meter, customer, value, code, forms, form)
 
@@ -58,7 +61,7 @@ def judge(events: ReceivedEvents, catalogue: Catalogue) -> Judgement:
 def _resolve_meters(
     events: ReceivedEvents, catalogue: Catalogue
 ) -> tuple[tuple[Meter, ...], NDArray[np.int32], NDArray[np.uint8]]:
-    names = events.event_name.dictionary_encode()
+    names = events.event_name
     # One number for each (tenant, event name) pair: few, however many events there are.
     pair = events.tenant.astype(np.int64) * len(names.dictionary) + names.indices.to_numpy()
     pairs, pair = _distinct(pair, len(events.tenants) * len(names.dictionary))
@@ -91,12 +94,11 @@ def _judge_timestamps(events: ReceivedEvents, code: NDArray[np.uint8]) -> None:
 
 
 def _judge_customers(
-    events: ReceivedEvents, catalogue: Catalogue, customer: pa.StringArray, code: NDArray[np.uint8]
+    events: ReceivedEvents, catalogue: Catalogue, customer: pa.DictionaryArray, code: NDArray[np.uint8]
 ) -> None:
-    encoded = customer.dictionary_encode()
-    ids: list[str] = encoded.dictionary.to_pylist()
+    ids: list[str] = customer.dictionary.to_pylist()
     missing = len(ids)
-    at = encoded.indices.fill_null(missing).to_numpy().astype(np.int64)
+    at = customer.indices.fill_null(missing).to_numpy().astype(np.int64)
     # An empty string names nobody.
     blank = np.array([*(not each for each in ids), True])
     _reject(code, blank[at], RejectionCode.NO_CUSTOMER_DEFINED)
@@ -119,14 +121,14 @@ def _judge_customers(
 
 
 def _judge_values(
-    texts: pa.StringArray, meters: tuple[Meter, ...], meter: NDArray[np.int32], code: NDArray[np.uint8]
+    parsed: ParsedValues, meters: tuple[Meter, ...], meter: NDArray[np.int32], code: NDArray[np.uint8]
 ) -> tuple[pa.Decimal128Array, NDArray[np.bool_]]:
     """The values, and whether each would be written as it was sent."""
-    parsed = parse_values(texts)
     counts = np.array([*(each.formula is Formula.COUNT for each in meters), False])[meter]
     judged = (code == NO_REJECTION) & ~counts
     code[judged] = parsed.code[judged]
-    return pc.if_else(pa.array(counts), pa.scalar(1).cast(VALUE_TYPE), parsed.value), parsed.is_canonical & ~counts
+    numbers = np.where(counts[:, None], _ONE, numbers_of(parsed.value))
+    return values_of(numbers), parsed.is_canonical & ~counts
 
 
 def _payload_forms(
@@ -135,14 +137,14 @@ def _payload_forms(
     meter: NDArray[np.int32],
     customer_at: NDArray[np.int64],
     value_at: NDArray[np.int64],
-    customer: pa.StringArray,
+    customer: pa.DictionaryArray,
     is_canonical: NDArray[np.bool_],
 ) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """See `Judgement`: the payload has a customer, perhaps a value, and nothing else."""
     has_customer, has_value = customer_at >= 0, value_at >= 0
     sizes = np.diff(events.payload.offsets.to_numpy())
     told = (sizes == has_customer.astype(np.int32) + has_value) & has_customer & (is_canonical | ~has_value)
-    if needs_escapes(customer):
+    if needs_escapes(customer.dictionary):
         told[:] = False
     # Of each meter: with the customer alone, with the value behind it, with the value before it.
     forms = ["", *(each for one in meters for each in payload_forms(one.customer_key, one.value_key))]
@@ -154,8 +156,15 @@ def _payload_forms(
 
 def _payload_entries(events: ReceivedEvents, meter: NDArray[np.int32], key_of_meter: list[str]) -> NDArray[np.int64]:
     """For each event the payload's entry under its meter's key; -1 where there is no meter or no such key."""
-    at = np.full(len(events), -1, np.int64)
     keys = events.payload.keys
+    if native.compiled is not None:
+        number = {key: at for at, key in enumerate(keys.dictionary.to_pylist())}
+        wanted_key = np.array([number.get(each, -1) for each in key_of_meter], np.int32)
+        at = np.empty(len(events), np.int64)
+        offsets = np.ascontiguousarray(events.payload.offsets.to_numpy())
+        native.compiled.entries(offsets, _numbers(keys), meter, wanted_key, at)
+        return at
+    at = np.full(len(events), -1, np.int64)
     starts = events.payload.offsets.to_numpy().astype(np.int64)
     row_of_entry = np.repeat(np.arange(len(events)), np.diff(starts))
     for key in set(key_of_meter):
@@ -168,9 +177,8 @@ def _payload_entries(events: ReceivedEvents, meter: NDArray[np.int32], key_of_me
     return at
 
 
-def _at(texts: pa.StringArray, places: NDArray[np.int64]) -> pa.StringArray:
-    """The texts at these places; null where the place is -1."""
-    return texts.take(pa.array(places, mask=places < 0))
+def _numbers(words: pa.DictionaryArray) -> NDArray[np.int32]:
+    return np.asarray(words.indices.to_numpy(), np.int32)
 
 
 def _reject(code: NDArray[np.uint8], where: NDArray[np.bool_], why: RejectionCode) -> None:

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamgauge.domain.texts import decoded
+
 # They stand in no JSON text, which has escapes for them.
 CUSTOMER_MARK: Final = "\x01"
 VALUE_MARK: Final = "\x02"
@@ -25,7 +27,7 @@ def json_objects(payloads: pa.MapArray) -> pa.StringArray:
 
     `payloads` is not a slice of a longer array.
     """
-    keys, values = payloads.keys, payloads.items
+    keys, values = decoded(payloads.keys), payloads.items
     if needs_escapes(keys) or needs_escapes(values):
         return pa.array([json.dumps(dict(each), ensure_ascii=False) for each in payloads.to_pylist()], pa.string())
     members = pc.binary_join_element_wise('"', keys, '":"', values, '"', "")

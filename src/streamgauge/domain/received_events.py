@@ -44,11 +44,11 @@ class ReceivedEvents:
     origin: NDArray[np.int32]
     record: NDArray[np.int32]
     offset: NDArray[np.int64]
-    event_name: pa.StringArray
+    event_name: pa.DictionaryArray
     identifier: pa.StringArray
     timestamp_ms: NDArray[np.int64]
     timestamp_given: NDArray[np.bool_]
-    payload: pa.MapArray
+    payload: pa.MapArray  # with words as keys
     # None: nothing is redriven, so each stands where it was received first.
     first_receipt: FirstReceipt | None = None
 

@@ -24,6 +24,7 @@ from streamgauge.domain.meter import Formula, Found, resolve
 from streamgauge.domain.payload_text import json_objects
 from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import REDRIVEN_SCHEMA
+from streamgauge.domain.texts import decoded
 
 _DAY_MS: Final = 24 * 3_600_000
 _PAST_MAX_MS: Final = 35 * _DAY_MS
@@ -116,7 +117,7 @@ class Recount:
             "livemode": [modes[each] for each in tenants],
             "identifier_hash": hash_identifiers(events.identifier, events.tenant, events.tenants),
             "identifier": events.identifier,
-            "event_name": events.event_name,
+            "event_name": decoded(events.event_name),
             "meter": meters,
             "customer": customers,
             "value": values,

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.event_block import BLOCK_SCHEMA, EventBlock, FirstReceipt, decode, encode
+from streamgauge.domain.event_block import FIRST_FORMAT_SCHEMA, EventBlock, FirstReceipt, decode, encode, with_words
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter_event import ABSENT_MS
 from streamgauge.domain.receipt import StoredEvent
@@ -104,7 +104,7 @@ def redrive_of(letters: Sequence[DeadLetter]) -> RedriveBlock:
         pa.array([each.payload for each in letters], pa.map_(pa.string(), pa.string())),
     ]
     return RedriveBlock(
-        EventBlock(tuple(numbers), pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)),
+        EventBlock(tuple(numbers), with_words(pa.RecordBatch.from_arrays(columns, schema=FIRST_FORMAT_SCHEMA))),
         FirstReceipt(
             np.array([each.first_offset for each in letters], np.int64),
             np.array([each.received_at_ms for each in letters], np.int64),

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamgauge import native
+from streamgauge.domain.decimals import numbers_of
 from streamgauge.domain.fate import Fate
+from streamgauge.domain.identifier_hash import order_of
 
 _MINUTE_MS: Final = 60_000
 _SERIES: Final = ("account", "livemode", "meter", "customer")
@@ -20,6 +23,7 @@ _SERIES: Final = ("account", "livemode", "meter", "customer")
 _TOTAL: Final = pa.decimal256(76, 15)
 _SIGN: Final = np.uint64(1 << 63)
 _NEVER: Final = np.iinfo(np.int64).max
+_KEYS_MAX: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,73 +45,95 @@ class Rollups:
 def fold(events: pa.Table) -> Rollups:
     """Fold those of `events` that counted. They have at least the columns `account`, `livemode`, `meter`, `customer`,
     `value`, `timestamp` (ms), `log_offset`, `status` and `keeps_latest`, perhaps `first_offset`, and are in log order.
+
+    Rows of the results are in the order of their series and minutes.
     """
-    counted = pc.equal(events["status"], Fate.COUNTED.value)
-    keeps_latest = events["keeps_latest"]
-    placed = ("log_offset", "first_offset") if _has_redriven(events) else ("log_offset",)
-    needed = events.select([*_SERIES, "value", "timestamp", *placed])
-    summed = needed.filter(pc.and_not(counted, keeps_latest)).combine_chunks()
-    latest = needed.filter(pc.and_(counted, keeps_latest)).combine_chunks()
-    if len(placed) > 1:
-        latest = latest.sort_by("first_offset").combine_chunks()
-    return Rollups(_sums(summed), _latests(latest), _latest_events(latest))
+    counted = _bools(pc.equal(events["status"], Fate.COUNTED.value))
+    keeps_latest = _bools(events["keeps_latest"])
+    key = _minute_of_series(events)
+    latest = np.flatnonzero(counted & keeps_latest)
+    first_offset = None
+    if _has_redriven(events):
+        first_offset = _chunk(events["first_offset"]).to_numpy()
+        latest = latest[np.argsort(first_offset[latest], kind="stable")]
+    return Rollups(
+        _sums(events, key, np.flatnonzero(counted & ~keeps_latest)),
+        _latests(events, key, latest, first_offset),
+        _latest_events(events, latest[order_of(key[latest])], first_offset),
+    )
 
 
-def packed_latest(first: NDArray[np.uint64], second: NDArray[np.uint64], value: pa.Decimal128Array) -> pa.Array:
+def packed_latest(
+    first: NDArray[np.uint64], second: NDArray[np.uint64], value: NDArray[np.uint64]
+) -> pa.FixedSizeBinaryArray:
     """(first, second, value) as numbers of 256 bits, of which the greater is the later: so a maximum finds it.
 
     `last` has the timestamp first and then the offset, `survivor` the offset and then the timestamp; it is the offset
     of the first receipt. The value's sign bit is turned over, which makes its order that of an unsigned number.
+    `value`: see `decimals.numbers_of`.
     """
     words = np.empty((len(value), 4), np.uint64)
-    low_high = np.frombuffer(value.buffers()[1], np.uint64).reshape(-1, 2)[value.offset : value.offset + len(value)]
-    words[:, 0] = low_high[:, 0]
-    words[:, 1] = low_high[:, 1] ^ _SIGN
+    words[:, 0] = value[:, 0]
+    words[:, 1] = value[:, 1] ^ _SIGN
     words[:, 2] = second
     words[:, 3] = first
     return pa.Array.from_buffers(pa.binary(32), len(value), [None, pa.py_buffer(words)])
 
 
-def _sums(events: pa.Table) -> pa.Table:
-    key = _minute_of_series(events)
-    grouped = pa.table({"key": key, "value": events["value"].cast(_TOTAL), "row": np.arange(len(key))})
-    rows = grouped.group_by("key", use_threads=False).aggregate([("row", "min"), ("row", "count"), ("value", "sum")])
-    at = rows["row_min"]
-    columns = _of_series(events, at) | {"events": rows["row_count"], "total": rows["value_sum"].cast(_TOTAL)}
-    return pa.table(columns)
-
-
-def _latests(events: pa.Table) -> pa.Table:
-    codes = pa.array(_minute_of_series(events)).dictionary_encode()
-    group = codes.indices.to_numpy()
-    at_ms = _milliseconds(events)
-    # Of several values for one place the last assignment stands: rows are in the order of their first receipt, and
-    # then in order of time.
-    survivor = np.zeros(len(codes.dictionary), np.int64)
-    survivor[group] = np.arange(len(group))
-    by_time = np.argsort(at_ms, kind="stable")
-    last = np.zeros(len(codes.dictionary), np.int64)
-    last[group[by_time]] = by_time
-    offset = events["first_offset" if "first_offset" in events.column_names else "log_offset"].to_numpy()
-    times = at_ms.astype(np.uint64)
+def _sums(events: pa.Table, key: NDArray[np.uint64], rows: NDArray[np.int64]) -> pa.Table:
+    group, firsts = _groups(key[rows])
     values = _chunk(events["value"])
+    counts = np.empty(len(firsts), np.int64)
+    totals = np.empty((len(firsts), 4), np.uint64)
+    if native.compiled is None:
+        grouped = pa.table({"group": group, "value": values.take(pa.array(rows)).cast(_TOTAL)}).group_by("group")
+        found = grouped.aggregate([("value", "count"), ("value", "sum")]).sort_by("group")
+        counts, total = found["value_count"], found["value_sum"].cast(_TOTAL)
+    else:
+        native.compiled.sum_by_group(group, np.ascontiguousarray(numbers_of(values)[rows]), counts, totals)
+        total = pa.Array.from_buffers(_TOTAL, len(firsts), [None, pa.py_buffer(totals)])
+    return pa.table(_of_series(events, rows[firsts]) | {"events": counts, "total": total})
+
+
+def _latests(
+    events: pa.Table, key: NDArray[np.uint64], rows: NDArray[np.int64], first_offset: NDArray[np.uint64] | None
+) -> pa.Table:
+    """`rows` are in the order of their first receipt."""
+    group, firsts = _groups(key[rows])
+    at_ms = _milliseconds(events)[rows]
+    last, survivor = _latest_of_groups(group, at_ms, len(firsts))
+    times = at_ms.astype(np.uint64)
+    offset = (_chunk(events["log_offset"]).to_numpy() if first_offset is None else first_offset)[rows]
+    values = numbers_of(_chunk(events["value"]))[rows]
     return pa.table(
-        _of_series(events, pa.array(survivor))
+        _of_series(events, rows[survivor])
         | {
-            "last": packed_latest(times[last], offset[last], values.take(pa.array(last))),
-            "survivor": packed_latest(offset[survivor], times[survivor], values.take(pa.array(survivor))),
+            "last": packed_latest(times[last], offset[last], values[last]),
+            "survivor": packed_latest(offset[survivor], times[survivor], values[survivor]),
         }
     )
 
 
-def _latest_events(events: pa.Table) -> pa.Table:
-    columns = (
-        {name: events[name] for name in _SERIES}
-        | {"bucket": _bucket_s(events)}
-        | {name: events[name] for name in ("timestamp", "value", "log_offset")}
-    )
-    if "first_offset" in events.column_names:
-        columns["moved"] = pc.subtract(events["log_offset"], events["first_offset"])
+def _latest_of_groups(
+    group: NDArray[np.int32], at_ms: NDArray[np.int64], groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each group the row with the greatest time, of several the last one, and the last row of all."""
+    last, survivor = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+    if native.compiled is not None:
+        native.compiled.latest_by_group(group, at_ms, last, survivor)
+        return last, survivor
+    # Of several values for one place the last assignment stands.
+    survivor[group] = np.arange(len(group))
+    by_time = np.argsort(at_ms, kind="stable")
+    last[group[by_time]] = by_time
+    return last, survivor
+
+
+def _latest_events(events: pa.Table, rows: NDArray[np.int64], first_offset: NDArray[np.uint64] | None) -> pa.Table:
+    names = ("timestamp", "value", "log_offset")
+    columns = _of_series(events, rows) | {name: _chunk(events[name]).take(pa.array(rows)) for name in names}
+    if first_offset is not None:
+        columns["moved"] = pc.subtract(columns["log_offset"], pa.array(first_offset[rows]))
     return pa.table(columns)
 
 
@@ -117,30 +143,50 @@ def _has_redriven(events: pa.Table) -> bool:
     return bool(pc.any(pc.not_equal(events["log_offset"], events["first_offset"])).as_py())
 
 
-def _of_series(events: pa.Table, at: pa.Array) -> dict[str, Any]:
+def _of_series(events: pa.Table, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Whose minute each row of the result is, told by one of its events."""
-    named = {name: events[name].take(at) for name in _SERIES}
-    return named | {"bucket": pa.array(_bucket_s(events)).take(at)}
+    at = pa.array(rows)
+    return {name: _chunk(events[name]).take(at) for name in _SERIES} | {"bucket": _bucket_s(events)[rows]}
 
 
-def _minute_of_series(events: pa.Table) -> NDArray[np.int64]:
-    """One number for each (account, livemode, meter, customer, minute)."""
-    key = np.zeros(len(events), np.int64)
-    for name in _SERIES:
-        codes = _codes(_chunk(events[name]))
-        key = key * (int(codes.max(initial=0)) + 1) + codes
+def _groups(key: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """For each row the number of its group, and of each group its first row. Groups are in the order of their keys."""
+    if native.compiled is None:
+        _, firsts, group = np.unique(key, return_index=True, return_inverse=True)
+        return group.astype(np.int32), firsts.astype(np.int64)
+    group = np.empty(len(key), np.int32)
+    firsts = np.frombuffer(native.compiled.distinct_numbers(key, group), np.int64)
+    order = order_of(key[firsts])
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return place[group], firsts[order]
+
+
+def _minute_of_series(events: pa.Table) -> NDArray[np.uint64]:
+    """One number for each (account, livemode, meter, customer, minute), in their order."""
     minute = _bucket_s(events) // 60
     minute -= minute.min(initial=_NEVER)
-    return key * (int(minute.max(initial=0)) + 1) + minute
+    key, size = np.zeros(len(events), np.int64), 1
+    for rank in (*(_ranks(_chunk(events[name])) for name in _SERIES), minute):
+        ranks = int(rank.max(initial=0)) + 1
+        if size * ranks > _KEYS_MAX:  # number anew what is there: at most one for each event
+            distinct, key = np.unique(key, return_inverse=True)
+            size = len(distinct)
+        key = key * ranks + rank
+        size *= ranks
+    return key.astype(np.uint64)
 
 
-def _codes(column: pa.Array) -> NDArray[np.int64]:
+def _ranks(column: pa.Array) -> NDArray[np.int64]:
+    """For each row the place of its value among all values, in ascending order."""
     if pa.types.is_boolean(column.type):
-        codes = column.to_numpy(zero_copy_only=False)
-    else:
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        codes = encoded.indices.to_numpy()
-    return np.asarray(codes, np.int64)
+        return _bools(column).astype(np.int64)
+    words = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    order = pc.array_sort_indices(words.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    ranked: NDArray[np.int64] = rank[words.indices.to_numpy()]
+    return ranked
 
 
 def _bucket_s(events: pa.Table) -> NDArray[np.int64]:
@@ -151,5 +197,11 @@ def _milliseconds(events: pa.Table) -> NDArray[np.int64]:
     return np.asarray(_chunk(events["timestamp"]).cast(pa.int64()).to_numpy(), np.int64)
 
 
-def _chunk(column: pa.ChunkedArray) -> pa.Array:
+def _bools(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.asarray(_chunk(column).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(column, pa.Array):
+        return column
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

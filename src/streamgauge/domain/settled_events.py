@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CountedEvent
-from streamgauge.domain.decimals import VALUE_TYPE
+from streamgauge.domain.decimals import VALUE_TYPE, numbers_of, values_of
 from streamgauge.domain.fate import REJECTION_CODES
 from streamgauge.domain.judgement import Judgement
 from streamgauge.domain.payload_text import json_objects
@@ -28,7 +28,7 @@ SETTLED_SCHEMA: Final = pa.schema(
         pa.field("identifier", pa.string()),
         pa.field("event_name", _NAMES),
         pa.field("meter", _NAMES),  # "" when there was none
-        pa.field("customer", pa.string()),  # "" when the payload named none
+        pa.field("customer", _NAMES),  # "" when the payload named none
         pa.field("value", VALUE_TYPE),  # 0 unless the event counted
         pa.field("timestamp", _MILLISECONDS),
         pa.field("timestamp_given", pa.bool_()),
@@ -121,17 +121,16 @@ def settled_events(
     counted = settlement.fate == COUNTED
     # A code speaks only of rejected events: a duplicate's may be whatever its repeat happened to carry.
     code = np.where(settlement.fate == REJECTED, judgement.code, 0)
-    zero = pa.scalar(0).cast(VALUE_TYPE)
     # Only a counted event is stored with its value.
     form = np.where(counted, judgement.form, 0)
     columns = [
         _distinct_names(events.tenant, [each.account_id for each in events.tenants]),
         pa.array(np.array([each.livemode for each in events.tenants])[events.tenant]),
         events.identifier,
-        events.event_name.dictionary_encode(),
+        events.event_name,
         _names(judgement.meter, [*(each.id for each in judgement.meters), ""]),
-        pa.compute.fill_null(judgement.customer, ""),
-        pa.compute.fill_null(pa.compute.if_else(pa.array(counted), judgement.value, zero), zero),
+        _without_nulls(judgement.customer),
+        values_of(np.where(counted[:, None], numbers_of(judgement.value), np.uint64(0))),
         pa.array(events.timestamp_ms).cast(_MILLISECONDS),
         pa.array(events.timestamp_given),
         pa.array(events.received_at_ms).cast(_MILLISECONDS),
@@ -159,6 +158,16 @@ def _payload_texts(payloads: pa.MapArray, wanted: NDArray[np.bool_]) -> pa.Strin
     at = np.full(len(wanted), len(rows), np.int64)
     at[rows] = np.arange(len(rows))
     return texts.take(pa.array(at))
+
+
+def _without_nulls(words: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same with "" in the place of null."""
+    if not words.null_count:
+        return words
+    names = words.dictionary.to_pylist()
+    if "" not in names:
+        names.append("")
+    return pa.DictionaryArray.from_arrays(words.indices.fill_null(names.index("")), pa.array(names, pa.string()))
 
 
 def _distinct_names(numbers: NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamgauge import native
 from streamgauge.domain.fate import NO_REJECTION, Fate
+from streamgauge.domain.identifier_hash import order_of
 from streamgauge.domain.received_events import ReceivedEvents
 
 # Columns carry a fate as its position here.
@@ -42,7 +44,7 @@ class Settlement:
 
 def settle(events: ReceivedEvents, code: NDArray[np.uint8], hashes: NDArray[np.uint64], claims: Claims) -> Settlement:
     """The fate of each event. `hashes` are those of the identifiers."""
-    order = np.argsort(hashes, kind="stable").astype(np.int64)
+    order = order_of(hashes)
     group_starts = _group_starts(events, hashes, order)
     if group_starts is None:
         order, group_starts = _regrouped(events, hashes)
@@ -58,6 +60,10 @@ def _within_one_window(
     order: NDArray[np.int64], group_starts: NDArray[np.int64], code: NDArray[np.uint8], claimed: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """When no claim of these events ends among them: every step of the applier."""
+    if native.compiled is not None:
+        fate = np.empty(len(order), np.uint8)
+        native.compiled.settle(order, group_starts, code, claimed, fate)
+        return fate
     can_claim = (code == NO_REJECTION) & ~claimed
     # Within a group rows are in log order, so the least row that can claim is the one that does.
     candidates = np.where(can_claim[order], order, _NOBODY)

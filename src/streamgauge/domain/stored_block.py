@@ -94,10 +94,11 @@ def joined(requests: list[Any]) -> Parts | None:
 
 
 def parts_of(
-    names: pa.StringArray, identifiers: pa.StringArray, timestamp_ms: NDArray[np.int64], payload: Any
+    name: pa.DictionaryArray, identifiers: pa.StringArray, timestamp_ms: NDArray[np.int64], payload: Any
 ) -> Parts:
-    """The parts of columns of text; `payload` is a map column. None of them is a slice of a longer one."""
-    name, key = names.dictionary_encode(), payload.keys.dictionary_encode()
+    """The parts of columns; `payload` is a map column, its keys words like `name`. None of them is a slice of a longer
+    one."""
+    key = payload.keys
     form, ids, texts = packed_identifiers(identifiers)
     return Parts(
         names=name.dictionary,
@@ -114,7 +115,7 @@ def parts_of(
     )
 
 
-def columns_of(parts: Parts) -> tuple[pa.StringArray, pa.StringArray, pa.MapArray]:
+def columns_of(parts: Parts) -> tuple[pa.DictionaryArray, pa.StringArray, pa.MapArray]:
     """Event names, identifiers and payloads. Raises ValueError or an error of Arrow's when parts do not fit together.
 
     Words are taken to be whole: of what was read, Arrow has checked them.
@@ -133,9 +134,12 @@ def columns_of(parts: Parts) -> tuple[pa.StringArray, pa.StringArray, pa.MapArra
     return names, identifiers, pa.MapArray.from_arrays(pa.array(offsets), keys, values)
 
 
-def _words(words: pa.StringArray, number: Numbers) -> pa.StringArray:
-    # Out of bounds is an error of Arrow's.
-    return words.take(pa.array(number))
+def _words(words: pa.StringArray, number: Numbers) -> pa.DictionaryArray:
+    if int(number.max(initial=0)) >= len(words) and len(number):
+        raise ValueError("a block has words that it does not list")
+    numbered = pa.DictionaryArray.from_arrays(pa.array(number.astype(np.int32)), words)
+    # Whoever reads a dictionary takes different numbers for different words.
+    return numbered if len(set(words.to_pylist())) == len(words) else numbered.dictionary_decode().dictionary_encode()
 
 
 def _texts(offsets: NDArray[np.int32], data: bytes | pa.Buffer) -> pa.StringArray:

@@ -89,7 +89,7 @@ class Applier:
             # After the events, because a range may cancel what it holds itself.
             self._store.cancel(step.cancellations, step=intent.first_offset, again=left_behind is not None)
         if step.settled is not None:
-            self._deduplication.claim(step.settled.claimed_hashes, last_ms)
+            self._deduplication.claim(step.settled, last_ms)
         self._checkpoint = Checkpoint(intent.next_offset, last_ms)
         self._progress.advance(self._checkpoint, step.tallies)
         return intent.next_offset - intent.first_offset

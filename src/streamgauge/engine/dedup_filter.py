@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge import native
+
 BITS_PER_HASH: Final = 16
 SEGMENT_HASHES_MIN: Final = 2**20
 SEGMENT_HASHES_MAX: Final = 2**24
@@ -39,22 +41,35 @@ class Segment:
         return self._blocks.nbytes
 
     def add(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
-        """`hashes` ascending: then those of one block stand together and can be joined before they are written."""
+        """Without the compiled part `hashes` are ascending: then those of one block stand together, and can be joined
+        before they are written."""
+        if native.compiled is None:
+            self._add_here(hashes)
+        else:
+            native.compiled.filter_add(self._blocks, np.ascontiguousarray(hashes))
+        self.count += len(hashes)
+        self.last_ms = max(self.last_ms, last_ms)
+
+    def may_contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        answer = np.zeros(len(hashes), np.bool_)
+        if native.compiled is None:
+            self._may_contain_here(hashes, answer)
+        else:
+            native.compiled.filter_test(self._blocks, np.ascontiguousarray(hashes), answer)
+        return answer
+
+    def _add_here(self, hashes: NDArray[np.uint64]) -> None:
         for start in range(0, len(hashes), _PART):
             part = hashes[start : start + _PART]
             block = self._block_of(part)
             starts = np.flatnonzero(np.append(True, block[1:] != block[:-1]))
             self._blocks[block[starts]] |= np.bitwise_or.reduceat(_bits_of(part), starts, axis=0)
-        self.count += len(hashes)
-        self.last_ms = max(self.last_ms, last_ms)
 
-    def may_contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        answer = np.empty(len(hashes), np.bool_)
+    def _may_contain_here(self, hashes: NDArray[np.uint64], answer: NDArray[np.bool_]) -> None:
         for start in range(0, len(hashes), _PART):
             part = hashes[start : start + _PART]
             bits = _bits_of(part)
             answer[start : start + _PART] = ((self._blocks[self._block_of(part)] & bits) == bits).all(axis=1)
-        return answer
 
     def _block_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """By the upper half, so that ascending hashes have ascending blocks."""
@@ -96,7 +111,8 @@ class DedupFilter:
 
     def add(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
         """Add claims received until `last_ms`. `hashes` in any order; claims come in the order of their receipt."""
-        hashes = np.sort(hashes)
+        if native.compiled is None:
+            hashes = np.sort(hashes)
         if not self._segments:
             self._segments.append(Segment(self._first_capacity))
         while len(hashes):

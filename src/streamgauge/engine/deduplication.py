@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.received_events import ReceivedEvents
+from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.settlement import Claims
 from streamgauge.engine.dedup_filter import DedupFilter
 from streamgauge.engine.ports.usage_store import UsageStore
+from streamgauge.engine.recent_claims import RecentClaims
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Deduplication:
         self._store = store
         self._rules = rules
         self._filter = DedupFilter()
+        self._recent = RecentClaims()
         self._is_filled = False
         self._lock = threading.Lock()
 
@@ -52,6 +55,7 @@ class Deduplication:
             rebuilt.add(hashes, last_ms)
             if progress is not None:
                 progress(rebuilt.count, total)
+        self._recent.clear()
         with self._lock:
             self._filter, self._is_filled = rebuilt, True
         logger.info("deduplication filter rebuilt identifiers=%d bytes=%d", rebuilt.count, rebuilt.size_bytes)
@@ -71,6 +75,9 @@ class Deduplication:
             may_be_claimed |= events.first_offset != events.offset
         claims = Claims(np.zeros(len(hashes), np.bool_), since_ms)
         candidates = np.flatnonzero(may_be_claimed)
+        repeated = self._recent.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
+        claims.by_earlier[candidates[repeated]] = True
+        candidates = candidates[~repeated]
         if not len(candidates):
             return claims
         latest_ms: dict[tuple[str, bool, str], int] = {}
@@ -89,10 +96,11 @@ class Deduplication:
             claims.by_earlier[row] = claimed_ms is not None and claimed_ms >= claims.since_ms[row]
         return claims
 
-    def claim(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
+    def claim(self, settled: SettledEvents, last_ms: int) -> None:
         """Remember what was counted until `last_ms`, once the store has it, and forget what left the window by then."""
+        self._recent.add(settled)
         with self._lock:
-            self._filter.add(hashes, last_ms)
+            self._filter.add(settled.claimed_hashes, last_ms)
             self._filter.forget(self._rules.looks_back_to_ms(last_ms))
 
     def _may_be_claimed(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -3,10 +3,11 @@
  * _columns.pyi says what each function takes and gives. No state is kept between calls; a Request is made by `parse`
  * alone, so what `join` finds in one was checked when it was made.
  */
+#include "applying.h"
 #include "columns.h"
 #include "request.h"
 
-enum { VERSION = 1 }; /* of what _columns.pyi says; native/__init__.py takes no other */
+enum { VERSION = 2 }; /* of what _columns.pyi says; native/__init__.py takes no other */
 
 /* One request. Everything variable lies in `data`, in the order of the sizes in `layout`. */
 typedef struct {
@@ -346,6 +347,17 @@ static PyMethodDef module_methods[] = {
     {"join", join, METH_O, NULL},
     {"identifiers", unpack_identifiers, METH_VARARGS, NULL},
     {"uuids", pack_uuids, METH_VARARGS, NULL},
+    {"hash_texts", hash_texts, METH_VARARGS, NULL},
+    {"hash_order", hash_order, METH_VARARGS, NULL},
+    {"filter_add", filter_add, METH_VARARGS, NULL},
+    {"filter_test", filter_test, METH_VARARGS, NULL},
+    {"settle", settle, METH_VARARGS, NULL},
+    {"entries", entries, METH_VARARGS, NULL},
+    {"distinct_texts", distinct_texts, METH_VARARGS, NULL},
+    {"distinct_numbers", distinct_numbers, METH_VARARGS, NULL},
+    {"parse_decimals", parse_decimals, METH_VARARGS, NULL},
+    {"sum_by_group", sum_by_group, METH_VARARGS, NULL},
+    {"latest_by_group", latest_by_group, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyModuleDef_Slot module_slots[] = {

@@ -1,9 +1,13 @@
 """What the compiled module takes and gives; numbers in bytes are in the machine's order."""
 
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Any, Final, TypeAlias, final
 
 VERSION: Final[int]
+
+# Anything contiguous with the buffer protocol; those named `out` are written. All raise ValueError when columns do not
+# fit together, and then what `out` holds means nothing.
+Column: TypeAlias = Any
 
 @final
 class Request:
@@ -45,3 +49,44 @@ def uuids(offsets: bytes | memoryview, data: bytes | memoryview, /) -> tuple[byt
 
     Raises ValueError when offsets fall, or lie outside of the data.
     """
+
+def hash_texts(offsets: Column, data: Column, tenant: Column, seeds: Column, out: Column, /) -> None:
+    """Hashes (uint64) of texts (int32 offsets), each from the seed (uint64) that its `tenant` (int32) names."""
+
+def hash_order(hashes: Column, out: Column, /) -> None:
+    """The rows (int64) in the order of their hashes (uint64); equal ones stay in order."""
+
+def filter_add(blocks: Column, hashes: Column, /) -> None:
+    """Set the bits of these hashes (uint64) in blocks of 8 uint32."""
+
+def filter_test(blocks: Column, hashes: Column, out: Column, /) -> None:
+    """Set to 1 each byte of `out` whose hash has all of its bits set; the others are left as they are."""
+
+def settle(order: Column, group_starts: Column, code: Column, claimed: Column, out: Column, /) -> None:
+    """The fate (uint8) of each event, of groups of `order` (int64), within which rows are in log order."""
+
+def entries(offsets: Column, keys: Column, meters: Column, key_of_meter: Column, out: Column, /) -> None:
+    """For each event the entry (int64) of its payload (int32 offsets into `keys`) with the key (int32) of its meter
+    (int32); -1 where there is none, or the meter or its key is negative."""
+
+def distinct_texts(offsets: Column, data: Column, places: Column, out: Column, /) -> bytes:
+    """Number (int32) the texts at these places (int64) by their first occurrence, -1 where a place is negative.
+
+    Returns the places (int64) of the distinct ones, in the order of their numbers.
+    """
+
+def distinct_numbers(numbers: Column, out: Column, /) -> bytes:
+    """Number (int32) these numbers (int64) by their first occurrence. Returns the rows (int64) of those."""
+
+def parse_decimals(
+    offsets: Column, data: Column, places: Column, codes: Column, values: Column, code: Column, canonical: Column, /
+) -> None:
+    """Decimals at these places (int64) as numbers of 10**-15 (128 bits), 0 where they are none; `code` (uint8): 0 or
+    the one of `codes` (3 bytes) for what is no decimal, has too many digits, is absent; `canonical`: 1 or 0."""
+
+def sum_by_group(groups: Column, values: Column, counts: Column, sums: Column, /) -> None:
+    """How many values (128 bits) each group (int32) has (int64), and their sum (256 bits)."""
+
+def latest_by_group(groups: Column, times: Column, latest: Column, last: Column, /) -> None:
+    """Of each group (int32) the row (int64) with the greatest time (int64), of several the last, and its last row; -1
+    of one without rows."""

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from streamgauge.domain.decimals import parse_values
 from streamgauge.domain.fate import REJECTION_CODES
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 NOT_FOUND = "meter_event_value_not_found"
 INVALID = "meter_event_invalid_value"
 TOO_LONG = "meter_event_value_too_many_digits"

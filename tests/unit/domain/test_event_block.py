@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from streamgauge import native
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.event_block import BLOCK_SCHEMA, FIRST_FORMAT_VERSION, EventBlock, block_of, decode, encode
+from streamgauge.domain.event_block import (
+    BLOCK_SCHEMA,
+    FIRST_FORMAT_SCHEMA,
+    FIRST_FORMAT_VERSION,
+    EventBlock,
+    block_of,
+    decode,
+    encode,
+)
 from streamgauge.domain.meter_event import ABSENT_MS
 from streamgauge.domain.received_events import LoggedBlock, received
 from streamgauge.domain.tally import Tally
@@ -201,15 +209,19 @@ GOOD_METADATA = {"format": FIRST_FORMAT_VERSION, "origins": ORIGINS}
         pytest.param(lambda: _good()[:-200], id="cut short"),
         pytest.param(lambda: _good()[: len(_good()) // 2], id="half"),
         pytest.param(lambda: _good()[8:], id="without its head"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {}), id="no format"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "format": "3"}), id="a newer format"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "format": "2"}), id="columns of another format"),
-        *(pytest.param(partial(_with, *part), id=f"another {part[0]}") for part in OTHER_PARTS),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, GOOD_METADATA, batches=0), id="no batch"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {"format": FIRST_FORMAT_VERSION}), id="no origins"),
-        pytest.param(lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "origins": "[["}), id="origins that are not JSON"),
+        pytest.param(lambda: _stream(FIRST_FORMAT_SCHEMA, {}), id="no format"),
+        pytest.param(lambda: _stream(FIRST_FORMAT_SCHEMA, {**GOOD_METADATA, "format": "3"}), id="a newer format"),
         pytest.param(
-            lambda: _stream(BLOCK_SCHEMA, {**GOOD_METADATA, "origins": "[[1]]"}), id="origins of another form"
+            lambda: _stream(FIRST_FORMAT_SCHEMA, {**GOOD_METADATA, "format": "2"}), id="columns of another format"
+        ),
+        *(pytest.param(partial(_with, *part), id=f"another {part[0]}") for part in OTHER_PARTS),
+        pytest.param(lambda: _stream(FIRST_FORMAT_SCHEMA, GOOD_METADATA, batches=0), id="no batch"),
+        pytest.param(lambda: _stream(FIRST_FORMAT_SCHEMA, {"format": FIRST_FORMAT_VERSION}), id="no origins"),
+        pytest.param(
+            lambda: _stream(FIRST_FORMAT_SCHEMA, {**GOOD_METADATA, "origins": "[["}), id="origins that are not JSON"
+        ),
+        pytest.param(
+            lambda: _stream(FIRST_FORMAT_SCHEMA, {**GOOD_METADATA, "origins": "[[1]]"}), id="origins of another form"
         ),
         pytest.param(lambda: _stream(pa.schema([("a", pa.int32())]), GOOD_METADATA), id="other columns"),
     ],
@@ -229,10 +241,12 @@ def test_an_event_of_an_origin_that_is_not_listed_is_refused() -> None:
 
 def test_a_block_of_the_first_format_is_read_for_ever() -> None:
     block = block_of([request([Event("a"), Event(str(UUID(int=1)), timestamp_ms=START_MS)])])
-    schema = BLOCK_SCHEMA.with_metadata({"format": "1", "origins": json.dumps([["acct_test", False, "key_1", None]])})
+    schema = FIRST_FORMAT_SCHEMA.with_metadata(
+        {"format": "1", "origins": json.dumps([["acct_test", False, "key_1", None]])}
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_batch(block.events.replace_schema_metadata(schema.metadata))
+        writer.write_batch(block.events.cast(FIRST_FORMAT_SCHEMA).replace_schema_metadata(schema.metadata))
     restored = decode(sink.getvalue().to_pybytes())
     assert restored.events.equals(block.events)
     assert restored.origins == (Principal(TENANT, "key_1", None),)

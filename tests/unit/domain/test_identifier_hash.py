@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.identifier_hash import hash_identifiers
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 TENANT = Tenant("acct_1", livemode=False)
 LIVE = Tenant("acct_1", livemode=True)
 OTHER = Tenant("acct_2", livemode=False)

@@ -13,6 +13,8 @@ from streamgauge.domain.settlement import SETTLED_FATES, Claims, Settlement, set
 from tests.support.columns import received_events
 from tests.support.world import TENANT, Event
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LIVE = Tenant(TENANT.account_id, livemode=True)
 
 

@@ -14,6 +14,8 @@ from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.progress import Intent
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, WINDOW_MS, Event, World, request
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LIVE = Tenant(TENANT.account_id, livemode=True)
 OTHER = Tenant("acct_other", livemode=False)
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from streamgauge.engine import dedup_filter
 from streamgauge.engine.dedup_filter import DedupFilter, Segment
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 SMALL = 2**10
 
 

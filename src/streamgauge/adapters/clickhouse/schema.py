@@ -29,7 +29,10 @@ _REFUSE_BROKEN_PARTS: Final = "max_suspicious_broken_parts = 0"
 # since the parts they replace are deleted. The engine's own memory of inserts is not synced and not used.
 _DURABLE: Final = (
     "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, "
-    f"non_replicated_deduplication_window = 0, {_REFUSE_BROKEN_PARTS}"
+    f"non_replicated_deduplication_window = 0, {_REFUSE_BROKEN_PARTS}, "
+    # A part of an insert is one file, not two for each column to be synced one by one; merged ones that grow large are
+    # read by column. Statistics of columns are for planning joins, of which there are none here.
+    "min_bytes_for_wide_part = 134217728, auto_statistics_types = ''"
 )
 
 # So coarse that a part without the offsets asked for is left out as a whole, at the price of one entry per part.
@@ -50,7 +53,7 @@ CREATE TABLE IF NOT EXISTS {database}.events (
     identifier String ALIAS if(name = '', UUIDNumToString(uuid), name),
     event_name LowCardinality(String),
     meter LowCardinality(String),
-    customer String,
+    customer LowCardinality(String),
     value Decimal(38, 15),
     timestamp DateTime64(3, 'UTC'),
     timestamp_given Bool,
@@ -68,7 +71,7 @@ CREATE TABLE IF NOT EXISTS {database}.events (
     session_id LowCardinality(String),
     first_offset UInt64 DEFAULT log_offset CODEC(Delta, LZ4),
     first_received_at DateTime64(3, 'UTC') DEFAULT received_at CODEC(Delta, LZ4),
-    INDEX rejected code TYPE minmax GRANULARITY 1
+    INDEX rejected (code > '') TYPE minmax GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(received_at)

@@ -1,0 +1,192 @@
+/* Hashes of identifiers, what they order, and what that makes of events: domain/identifier_hash.py, settlement.py. */
+#include "applying.h"
+
+#define MULTIPLIER 0x9E3779B97F4A7C15u
+#define FINAL_1 0xBF58476D1CE4E5B9u
+#define FINAL_2 0x94D049BB133111EBu
+
+Py_ssize_t rows_of(const Py_buffer *column, size_t width, Py_ssize_t wanted)
+{
+    Py_ssize_t count = column->len / (Py_ssize_t)width;
+    if (column->len % (Py_ssize_t)width == 0 && (wanted < 0 || count == wanted))
+        return count;
+    PyErr_SetString(PyExc_ValueError, "columns have lengths that do not fit together");
+    return -1;
+}
+
+int texts_of(const Py_buffer *offsets, const Py_buffer *data, Texts *texts)
+{
+    texts->count = offsets->len / (Py_ssize_t)sizeof(int32_t) - 1;
+    texts->offsets = offsets->buf;
+    texts->data = data->buf;
+    int fits = texts->count >= 0 && offsets->len % sizeof(int32_t) == 0 && texts->offsets[0] >= 0;
+    for (Py_ssize_t i = 0; fits && i < texts->count; i++)
+        fits = texts->offsets[i] <= texts->offsets[i + 1];
+    if (fits && texts->offsets[texts->count] <= data->len)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "the offsets of texts and their bytes do not fit together");
+    return 0;
+}
+
+static uint64_t hash_of(const uint8_t *at, size_t size, uint64_t state)
+{
+    for (state ^= size; size > 0;) {
+        uint64_t word = 0;
+        size_t part = size < sizeof word ? size : sizeof word;
+        memcpy(&word, at, part);
+        state = (state ^ word) * MULTIPLIER;
+        state ^= state >> 32;
+        at += part;
+        size -= part;
+    }
+    state = (state ^ (state >> 30)) * FINAL_1;
+    state = (state ^ (state >> 27)) * FINAL_2;
+    return state ^ (state >> 31);
+}
+
+PyObject *hash_texts(PyObject *module, PyObject *args)
+{
+    Py_buffer offsets, data, tenant, seeds, out;
+    Texts texts;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*w*", &offsets, &data, &tenant, &seeds, &out))
+        return NULL;
+    int fits = texts_of(&offsets, &data, &texts) && rows_of(&tenant, sizeof(int32_t), texts.count) >= 0 &&
+               rows_of(&out, sizeof(uint64_t), texts.count) >= 0;
+    Py_ssize_t count = fits ? rows_of(&seeds, sizeof(uint64_t), -1) : -1;
+    if (count >= 0) {
+        const int32_t *of = tenant.buf;
+        const uint64_t *seed = seeds.buf;
+        uint64_t *to = out.buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < texts.count && fits; i++) {
+            fits = of[i] >= 0 && of[i] < count;
+            if (fits)
+                to[i] = hash_of(texts.data + texts.offsets[i], (size_t)(texts.offsets[i + 1] - texts.offsets[i]), seed[of[i]]);
+        }
+        Py_END_ALLOW_THREADS
+        if (!fits)
+            PyErr_SetString(PyExc_ValueError, "an event is of a tenant that is not listed");
+    }
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&tenant);
+    PyBuffer_Release(&seeds);
+    PyBuffer_Release(&out);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---------------------------------------------------------------- order */
+
+enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, PASSES = (64 + DIGIT_BITS - 1) / DIGIT_BITS };
+
+typedef struct {
+    uint64_t hash;
+    int64_t row;
+} Place;
+
+/* By counting, one digit after the other, so that no choice of numbers makes it slow. Equal ones keep their order. */
+static Place *sorted(Place *from, Place *to, Py_ssize_t count)
+{
+    static const Py_ssize_t none[DIGITS];
+    for (int pass = 0; pass < PASSES; pass++) {
+        Py_ssize_t starts[DIGITS];
+        int shift = pass * DIGIT_BITS;
+        memcpy(starts, none, sizeof starts);
+        for (Py_ssize_t i = 0; i < count; i++)
+            starts[(from[i].hash >> shift) & (DIGITS - 1)]++;
+        if (starts[(from[0].hash >> shift) & (DIGITS - 1)] == count)
+            continue;
+        Py_ssize_t sum = 0;
+        for (int digit = 0; digit < DIGITS; digit++) {
+            Py_ssize_t size = starts[digit];
+            starts[digit] = sum;
+            sum += size;
+        }
+        for (Py_ssize_t i = 0; i < count; i++)
+            to[starts[(from[i].hash >> shift) & (DIGITS - 1)]++] = from[i];
+        Place *other = from;
+        from = to;
+        to = other;
+    }
+    return from;
+}
+
+PyObject *hash_order(PyObject *module, PyObject *args)
+{
+    Py_buffer hashes, order;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*w*", &hashes, &order))
+        return NULL;
+    Py_ssize_t count = rows_of(&hashes, sizeof(uint64_t), -1);
+    Place *places = NULL;
+    if (count >= 0 && rows_of(&order, sizeof(int64_t), count) >= 0 &&
+        (places = PyMem_RawMalloc(2 * sizeof(Place) * (size_t)(count + 1))) == NULL)
+        PyErr_NoMemory();
+    if (places != NULL && count > 0) {
+        const uint64_t *hash = hashes.buf;
+        int64_t *to = order.buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++)
+            places[i] = (Place){hash[i], i};
+        const Place *found = sorted(places, places + count, count);
+        for (Py_ssize_t i = 0; i < count; i++)
+            to[i] = found[i].row;
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_RawFree(places);
+    PyBuffer_Release(&hashes);
+    PyBuffer_Release(&order);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---------------------------------------------------------------- fates */
+
+enum { COUNTED, DUPLICATE, REJECTED }; /* their places in domain/settlement.py */
+
+PyObject *settle(PyObject *module, PyObject *args)
+{
+    Py_buffer order, starts, code, claimed, out;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*w*", &order, &starts, &code, &claimed, &out))
+        return NULL;
+    Py_ssize_t count = rows_of(&order, sizeof(int64_t), -1), groups = rows_of(&starts, sizeof(int64_t), -1);
+    int fits = count >= 0 && groups >= 0 && rows_of(&code, 1, count) >= 0 && rows_of(&claimed, 1, count) >= 0 &&
+               rows_of(&out, 1, count) >= 0;
+    if (fits) {
+        const int64_t *rows = order.buf, *start = starts.buf;
+        const uint8_t *codes = code.buf, *claims = claimed.buf;
+        uint8_t *fate = out.buf;
+        for (Py_ssize_t group = 0; fits && group < groups; group++) {
+            int64_t end = group + 1 < groups ? start[group + 1] : count;
+            int is_claimed = 0;
+            fits = start[group] >= 0 && start[group] < end && end <= count;
+            for (int64_t at = start[group]; fits && at < end; at++) {
+                int64_t row = rows[at];
+                fits = row >= 0 && row < count;
+                if (!fits)
+                    break;
+                if (claims[row] || is_claimed)
+                    fate[row] = DUPLICATE;
+                else if (codes[row] == 0)
+                    fate[row] = COUNTED, is_claimed = 1;
+                else
+                    fate[row] = REJECTED;
+            }
+        }
+        if (!fits)
+            PyErr_SetString(PyExc_ValueError, "the order of events and its groups do not fit together");
+    }
+    PyBuffer_Release(&order);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&code);
+    PyBuffer_Release(&claimed);
+    PyBuffer_Release(&out);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
