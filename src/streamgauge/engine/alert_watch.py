@@ -74,6 +74,11 @@ class AlertWatch:
         self._revision = 0
         self._levels: dict[UsageKey, _Level] = {}
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether any alert was active at the last look."""
+        return bool(self._watched)
+
     def run_once(self) -> bool:
         """Look at what was applied since; False when there was nothing to look at.
 
