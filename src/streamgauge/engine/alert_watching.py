@@ -24,6 +24,9 @@ class AlertWatching(Worker):
 
     def step(self) -> float:
         began = time.monotonic()
-        if not self._watch.run_once():
-            return _IDLE_SECONDS if self._watch.is_watching else _UNWATCHED_SECONDS
-        return min(_REST_FACTOR * (time.monotonic() - began), _REST_SECONDS_MAX)
+        looked = self._watch.run_once()
+        # Also when it only read alerts that were changed: somebody may be creating thousands, one by one.
+        rest_seconds = min(_REST_FACTOR * (time.monotonic() - began), _REST_SECONDS_MAX)
+        if looked:
+            return rest_seconds
+        return max(rest_seconds, _IDLE_SECONDS if self._watch.is_watching else _UNWATCHED_SECONDS)
