@@ -16,7 +16,7 @@ from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.ports.usage_watch import Touched, UsageWatch
 from tests.support.settled import Settled, settled
 from tests.support.usage import DAY, DAY_S, FIRST_DAY_MS, FIRST_DAY_S, HOUR, LIVE, cancel, insert_usage, meter_of, usage
-from tests.support.world import DAY_MS, TENANT
+from tests.support.world import DAY_MS
 
 FIRST_DAY, SECOND_DAY = Range(FIRST_DAY_S, FIRST_DAY_S + DAY_S), Range(FIRST_DAY_S + DAY_S, FIRST_DAY_S + 2 * DAY_S)
 THIRD_DAY = Range(FIRST_DAY_S + 2 * DAY_S, FIRST_DAY_S + 3 * DAY_S)
@@ -107,7 +107,6 @@ def test_only_the_meters_that_are_asked_about_are_looked_at(watched: Watched) ->
     store.insert(settled([event(0), event(1, meter="mtr_b"), event(2, meter="mtr_c", tenant=LIVE)]), step=0)
     meters = [meter_of(meter_id="mtr_b"), meter_of(meter_id="mtr_c", tenant=LIVE)]
     assert list(sorted(touched(watch, 0, 3, *meters))) == [("mtr_b", "cus_1", 0), ("mtr_c", "cus_1", 0)]
-    assert touched(watch, 0, 3, meter_of(meter_id="mtr_c", tenant=TENANT)) == {}
 
 
 def test_a_cancellation_touches_the_day_of_its_event_at_its_own_place_in_the_log(watched: Watched) -> None:
@@ -120,6 +119,20 @@ def test_a_cancellation_touches_the_day_of_its_event_at_its_own_place_in_the_log
         (MTR, "cus_2", 0): (0, Decimal(0), 52),
     }
     assert touched(watch, 3, 50) == {}
+
+
+def test_the_highest_value_is_told_unless_an_event_was_cancelled(watched: Watched) -> None:
+    store, watch = watched
+    events = [event(0, value=-5), event(1, value=-3), event(2, "cus_2", 8), event(3, "cus_2", 9)]
+    store.insert(settled(events), step=0)
+    cancel(store, events[2], offset=50)
+
+    def highest(first: int, end: int) -> dict[str, Decimal | None]:
+        return {each.customer_id: each.highest for each in watch.touched([meter_of()], first, end)}
+
+    assert highest(0, 50) == {"cus_1": Decimal(-3), "cus_2": Decimal(9)}
+    assert highest(0, 51) == {"cus_1": Decimal(-3), "cus_2": None}
+    assert highest(50, 51) == {"cus_2": None}
 
 
 def test_many_events_of_one_customer_add_up_exactly(watched: Watched) -> None:

@@ -74,6 +74,11 @@ class AlertWatch:
         self._revision = 0
         self._levels: dict[UsageKey, _Level] = {}
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether any alert was active at the last look."""
+        return bool(self._watched)
+
     def run_once(self) -> bool:
         """Look at what was applied since; False when there was nothing to look at.
 
@@ -128,7 +133,7 @@ class AlertWatch:
         """
         asked: dict[UsageKey, tuple[Sequence[Alert], int]] = {}
         add, levels = _EXACT.add, self._levels
-        for meter_id, customer_id, day_start_ms, events, rise, last_offset in touched:
+        for meter_id, customer_id, day_start_ms, events, rise, highest, last_offset in touched:
             watched = self._watched[meter_id]
             for recurrence, alerts in watched.of(customer_id):
                 period = None if recurrence is Recurrence.ONE_TIME else recurrence.period_of(day_start_ms)
@@ -141,7 +146,10 @@ class AlertWatch:
                     continue
                 if level.next_gte is None:
                     continue
-                level.at_most = add(level.at_most, events if watched.counts else rise)
+                if not watched.keeps_highest:
+                    level.at_most = add(level.at_most, events if watched.counts else rise)
+                else:
+                    level.at_most = level.next_gte if highest is None else max(level.at_most, highest)
                 level.last_offset = max(level.last_offset, last_offset)
                 if level.at_most >= level.next_gte:
                     asked[key] = (alerts, level.last_offset)
@@ -149,7 +157,8 @@ class AlertWatch:
 
     def _remember(self, key: UsageKey, level: _Level) -> None:
         self._levels.pop(key, None)
-        if self._watched.meters[key[0]].keeps_latest and level.next_gte is not None:
+        watched = self._watched[key[0]]
+        if watched.meter.keeps_latest and not watched.keeps_highest and level.next_gte is not None:
             # By how much such usage rises cannot be told from what touched it.
             return
         while len(self._levels) >= LEVELS_MAX:

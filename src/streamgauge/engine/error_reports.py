@@ -52,6 +52,9 @@ class ErrorReports:
         self._progress = progress
         self._announce = announce
         self._mark: int | None = None
+        # Every event from the mark on was received then or later: until a window after it is complete, there is
+        # nothing to look for. Without it each look searched all that the open window has received so far.
+        self._open_from_ms = 0
 
     def run_once(self) -> bool:
         """Tell of the next windows that are complete; False when there are none.
@@ -59,7 +62,7 @@ class ErrorReports:
         Raises Overloaded, Unavailable or Corrupt: the same step can be run again.
         """
         if self._mark is None:
-            self._mark = self._marks.get(MARK) or 0
+            self._mark, self._open_from_ms = self._marks.get(MARK) or 0, 0
         checkpoint = self._progress.checkpoint()
         # After a rebuild began, the mark is ahead of the applier.
         if self._mark >= checkpoint.next_offset:
@@ -67,11 +70,14 @@ class ErrorReports:
         complete_ms = window_start_of(checkpoint.received_at_ms)
         if self._is_over(complete_ms + VALIDATION_WINDOW_MS, checkpoint.next_offset):
             complete_ms += VALIDATION_WINDOW_MS
-        next_offset = self._end_of_look(checkpoint.next_offset, complete_ms)
-        if next_offset == self._mark:
+        if complete_ms <= self._open_from_ms:
             return False
-        self._tell(self._mark, next_offset)
-        return True
+        next_offset, open_from_ms = self._end_of_look(checkpoint.next_offset, complete_ms)
+        has_something = next_offset != self._mark
+        if has_something:
+            self._tell(self._mark, next_offset)
+        self._open_from_ms = open_from_ms
+        return has_something
 
     def _is_over(self, end_ms: int, applied_offset: int) -> bool:
         """Whether the newest window has ended and all of it is applied."""
@@ -81,20 +87,21 @@ class ErrorReports:
         self._log.stamp(end_ms - 1)
         return self._log.end_offset() <= applied_offset
 
-    def _end_of_look(self, applied_offset: int, complete_ms: int) -> int:
-        """The offset after the last complete window of this look; that of the mark when there is none."""
+    def _end_of_look(self, applied_offset: int, complete_ms: int) -> tuple[int, int]:
+        """The offset after the last complete window of this look, that of the mark when there is none; and when what
+        follows it was received at the earliest."""
         mark = self._mark or 0
         if applied_offset - mark > LOOK_ENTRIES_MAX:
             end = mark + LOOK_ENTRIES_MAX
             last_ms = self._search.last_received_ms(mark, end)
             if last_ms is None:  # nothing but other entries
-                return end
+                return end, self._open_from_ms
             window_ms = window_start_of(last_ms)
             if self._search.first_received_from(window_ms, mark, end) == mark:
                 window_ms += VALIDATION_WINDOW_MS
             complete_ms = min(complete_ms, window_ms)
         first_open = self._search.first_received_from(complete_ms, mark, applied_offset)
-        return applied_offset if first_open is None else first_open
+        return applied_offset if first_open is None else first_open, complete_ms
 
     def _tell(self, first_offset: int, next_offset: int) -> None:
         reports = [

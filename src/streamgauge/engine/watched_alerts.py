@@ -48,6 +48,11 @@ class WatchedMeter:
         """Whether usage is the number of events."""
         return self.meter.formula is Formula.COUNT
 
+    @property
+    def keeps_highest(self) -> bool:
+        """Whether usage is the value of one event: unless one is cancelled, none of them is above the highest."""
+        return self.meter.formula is Formula.LAST and self.meter.event_time_window is None
+
     def of(self, customer_id: str) -> Groups:
         """The customer's alerts, together those that add up the same usage, with how they divide it into periods."""
         return self._of_one.get(customer_id, self._of_all)

@@ -348,9 +348,8 @@ def test_without_active_alerts_nothing_is_looked_at(world: AlertWorld, monkeypat
     assert world.watch.run_once() is False
 
 
-def test_usage_is_only_asked_for_where_it_may_have_reached_something(
-    world: AlertWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def usage_asked(world: AlertWorld, monkeypatch: pytest.MonkeyPatch) -> list[list[UsageKey]]:
+    """The keys of each question for usage from now on."""
     asked: list[list[UsageKey]] = []
     usage = world.usage.usage
     monkeypatch.setattr(
@@ -358,12 +357,41 @@ def test_usage_is_only_asked_for_where_it_may_have_reached_something(
         "usage",
         lambda meters, keys: asked.append(list(keys)) or usage(meters, keys),  # type: ignore[func-returns-value]
     )
+    return asked
+
+
+def test_usage_is_only_asked_for_where_it_may_have_reached_something(
+    world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = usage_asked(world, monkeypatch)
     world.alert(100)
     for value in (10, 10, 79, 1, 500):
         world.use(value)
         world.look()
     # At first sight, and when it came to 100; neither below that nor after it was told.
     assert asked == [[(world.meter.id, "cus_1", None)]] * 2
+
+
+def test_of_the_latest_usage_it_is_asked_for_when_a_high_one_came_or_one_was_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = AlertWorld(Formula.LAST)
+    asked = usage_asked(world, monkeypatch)
+    world.alert(100)
+    events = []
+    for at, value in enumerate((60, 50, 70)):
+        events.append(world.use(value, at_ms=TODAY_MS + at))
+        assert world.look() == []
+    assert len(asked) == 1  # at first sight
+    world.cancel(events[-1])
+    assert world.look() == []
+    assert len(asked) == 2
+    world.use(90, at_ms=TODAY_MS + 10)
+    assert world.look() == []
+    assert len(asked) == 2
+    world.use(100, at_ms=TODAY_MS + 11)
+    assert len(world.look()) == 1
+    assert len(asked) == 3
 
 
 def test_no_more_levels_are_remembered_than_there_is_room_for(

@@ -18,6 +18,7 @@ class Watch:
         self.steps = list(steps)
         self.looks = 0
         self.ended = threading.Event()
+        self.is_watching = True
 
     def run_once(self) -> bool:
         self.looks += 1
@@ -80,6 +81,14 @@ def test_anything_else_is_fatal() -> None:
     with running(Watch(False, ZeroDivisionError()), fatal.append) as watching:
         watching._thread.join(30)
     assert [type(error) for error in fatal] == [ZeroDivisionError]
+
+
+def test_while_no_alert_is_active_it_looks_less_often() -> None:
+    watch = Watch(False)
+    watching = AlertWatching(cast(AlertWatch, watch), on_fatal=not_called)
+    rest_seconds = watching.step()
+    watch.is_watching = False
+    assert watching.step() > rest_seconds
 
 
 def test_what_never_ran_can_be_stopped() -> None:

@@ -84,6 +84,28 @@ def test_windows_in_which_nothing_failed_are_not_told_of_and_cost_nothing(it: Re
     assert shown(it.told.reports) == [(0, MTR, {NOT_FOUND: 1}), (1_000_000, MTR, {NOT_FOUND: 1})]
 
 
+def test_a_window_that_is_open_is_searched_once(it: ReportingWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = 0
+    search = it.search.first_received_from
+
+    def counted(at_ms: int, first_offset: int, next_offset: int) -> int | None:
+        nonlocal searches
+        searches += 1
+        return search(at_ms, first_offset, next_offset)
+
+    monkeypatch.setattr(it.search, "first_received_from", counted)
+    for second in (10, 12, 14, 16, 18, 19):
+        it.at(second)
+        it.receive(stranger(f"event-{second}"))
+        assert it.tell() == 0
+    assert searches == 1
+    it.at(20)
+    it.receive(stranger("later"))
+    assert it.tell() == 1
+    assert searches == 2
+    assert shown(it.told.reports) == [(10, MTR, {NOT_FOUND: 6})]
+
+
 def test_accounts_and_modes_have_reports_of_their_own(it: ReportingWorld) -> None:
     live = Tenant(TENANT.account_id, livemode=True)
     it.at(1)

@@ -30,20 +30,21 @@ _EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 _START_OF: Final = {EventTimeWindow.HOUR: "toStartOfHour", EventTimeWindow.DAY: "toStartOfDay"}
 
 # Lists travel as one text: as an array parameter 5,000 names took twice as long, as text of the query three times.
-_METERS: Final = "SELECT arrayJoin(JSONExtract({meters:String}, 'Array(Tuple(String, Bool, String))'))"
+_METERS: Final = "SELECT arrayJoin(JSONExtract({meters:String}, 'Array(String)'))"
 _CUSTOMERS: Final = "SELECT arrayJoin(JSONExtract({customers:String}, 'Array(String)'))"
 _ASKED: Final = "SELECT arrayJoin(JSONExtract({asked:String}, 'Array(Tuple(String, Bool, String, String))'))"
 
-# Rows of both kinds: whose usage, on which day, where in the log, what is added to a sum.
+# Rows of both kinds: whose usage, on which day, where in the log, what is added to a sum. Of 100,000 events this takes
+# half the time that it took with account and mode beside the meter, and with the meter as LowCardinality in the answer.
 # `rise` as Decimal(38, 15): 23 digits before the point, and a step of the watch has far fewer events than the 10^8 with
 # the largest value that there is room for.
 _IN_RANGE: Final = f"""
-log_offset >= {{first:UInt64}} AND log_offset < {{next:UInt64}} AND (account, livemode, meter) IN ({_METERS})
+log_offset >= {{first:UInt64}} AND log_offset < {{next:UInt64}} AND meter IN ({_METERS})
 """
 _TOUCHED: Final = f"""
 SELECT
-    meter, customer, toUnixTimestamp(toStartOfDay(timestamp)) AS day, sum(events),
-    sumIf(added, added > 0), max(log_offset)
+    toString(meter), customer, toUnixTimestamp(toStartOfDay(timestamp)) AS day, sum(events),
+    sumIf(added, added > 0), if(min(events) = 0, NULL, max(added)), max(log_offset)
 FROM (
     SELECT meter, customer, timestamp, log_offset, 1 AS events, value AS added
     FROM %(database)s.events
@@ -74,19 +75,13 @@ class ClickHouseUsageWatch:
                 "partition": self._partition,
                 "first": first_offset,
                 "next": next_offset,
-                "meters": _json([_of_meter(meter) for meter in meters]),
+                "meters": _json([meter.id for meter in meters]),
             },
         )
+        # By place: with names, making the rows took a quarter of a look.
         return [
-            Touched(
-                meter_id=meter,
-                customer_id=customer,
-                day_start_ms=int(day_s) * 1000,
-                events=int(events),
-                rise=Decimal(rise),
-                last_offset=int(offset),
-            )
-            for meter, customer, day_s, events, rise, offset in rows
+            Touched(meter, customer, day_s * 1000, events, rise, highest, offset)
+            for meter, customer, day_s, events, rise, highest, offset in rows
         ]
 
     def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:

@@ -5,7 +5,6 @@ from decimal import Context, Decimal
 from typing import Final
 
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
-from streamgauge.domain.account import Tenant
 from streamgauge.domain.alert import day_start_of
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.summary import Range
@@ -21,19 +20,23 @@ class MemoryUsageWatch:
         self._store = store
 
     def touched(self, meters: Collection[Meter], first_offset: int, next_offset: int) -> Sequence[Touched]:
-        wanted = {(meter.tenant, meter.id) for meter in meters}
+        wanted = {meter.id for meter in meters}
         found: dict[tuple[str, str, int], Touched] = {}
-        for tenant, meter_id, customer_id, timestamp_ms, offset, events, rise in self._changes():
-            if (tenant, meter_id) not in wanted or not first_offset <= offset < next_offset:
+        for meter_id, customer_id, timestamp_ms, offset, events, rise in self._changes():
+            if meter_id not in wanted or not first_offset <= offset < next_offset:
                 continue
             key = (meter_id, customer_id, day_start_of(timestamp_ms))
             before = found.get(key)
+            highest = rise if events else None
+            if before is not None and highest is not None:
+                highest = None if before.highest is None else max(highest, before.highest)
             found[key] = Touched(
                 meter_id=meter_id,
                 customer_id=customer_id,
                 day_start_ms=key[2],
                 events=events + (before.events if before else 0),
                 rise=_EXACT.add(max(rise, Decimal(0)), before.rise if before else Decimal(0)),
+                highest=highest,
                 last_offset=max(offset, before.last_offset if before else 0),
             )
         return list(found.values())
@@ -52,12 +55,11 @@ class MemoryUsageWatch:
         totals = self._store.totals(query)
         return totals[0].value if totals else None
 
-    def _changes(self) -> Iterator[tuple[Tenant, str, str, int, int, int, Decimal]]:
-        """Events and cancellations: whose they are, when they happened, where they are logged, what they add."""
+    def _changes(self) -> Iterator[tuple[str, str, int, int, int, Decimal]]:
+        """Events and cancellations: meter and customer, when they happened, where they are logged, what they add."""
         for row in list(self._store.rows):
             if row["status"] == "counted":
-                tenant = Tenant(row["account"], row["livemode"])
                 at_ms = round(row["timestamp"].timestamp() * 1000)
-                yield tenant, row["meter"], row["customer"], at_ms, row["log_offset"], 1, row["value"] or Decimal(0)
+                yield row["meter"], row["customer"], at_ms, row["log_offset"], 1, row["value"] or Decimal(0)
         for each in self._store.cancellations:
-            yield each.tenant, each.meter, each.customer, each.timestamp_ms, each.offset, 0, -each.value
+            yield each.meter, each.customer, each.timestamp_ms, each.offset, 0, -each.value

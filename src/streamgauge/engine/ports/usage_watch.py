@@ -15,7 +15,8 @@ class Touched(NamedTuple):
     """A part of the log holds counted events or cancellations of this customer, with a time in this day.
 
     `events` counts the events. `rise` is by how much they can have raised a sum: the positive values, and what
-    cancelling negative ones gave back. `last_offset` is the last of them in the log.
+    cancelling negative ones gave back. `highest` is the greatest value that was counted; None when there is a
+    cancellation, since what is the latest then may be any earlier event. `last_offset` is the last of them in the log.
     """
 
     meter_id: str
@@ -23,6 +24,7 @@ class Touched(NamedTuple):
     day_start_ms: int
     events: int
     rise: Decimal
+    highest: Decimal | None
     last_offset: int
 
 
@@ -33,7 +35,10 @@ class UsageWatch(Protocol):
     """
 
     def touched(self, meters: Collection[Meter], first_offset: int, next_offset: int) -> Sequence[Touched]:
-        """One row for each meter, customer and UTC day of event time that [first_offset, next_offset) touched."""
+        """One row for each meter, customer and UTC day of event time that [first_offset, next_offset) touched.
+
+        A meter is named by its id alone, which no other tenant's has.
+        """
 
     def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:
         """The total of each key; those without an event that counts are left out. `meters` by id."""
