@@ -152,6 +152,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._ending.set)
         engine.applying.start()
+        engine.filter_saving.start()
         engine.alert_watching.start()
         if engine.redriving is not None:
             engine.redriving.start()

@@ -75,6 +75,13 @@ def test_offsets_count_events_and_name_the_next_one(log: EventLog) -> None:
     assert log.end_offset() == 8
 
 
+def test_a_record_is_known_by_where_it_ends(log: EventLog) -> None:
+    first = log.append(b"one", {TENANT: Tally(3)})
+    second = log.append(b"two", {TENANT: Tally(5)})
+    expected = {3: first.received_at_ms, 8: second.received_at_ms}
+    assert {at: log.received_before(at) for at in range(10)} == {at: expected.get(at) for at in range(10)}
+
+
 def test_what_was_appended_is_read_back_as_it_was_answered(log: EventLog) -> None:
     blocks = [b"\0" * 70_000, bytes(range(256)), b"x"]
     appended = [log.append(block, {TENANT: Tally(2)}) for block in blocks]

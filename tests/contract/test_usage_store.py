@@ -196,6 +196,16 @@ def test_claimed_hashes_are_all_that_the_filter_needs_oldest_first(store: UsageS
         assert max(received_ms[number] for number in chunk.tolist()) <= last_ms <= START_MS + 71 * HOUR_MS
 
 
+@pytest.mark.parametrize("from_offset", [0, 1, 30, 71, 72, 10**6])
+def test_claimed_hashes_may_be_those_from_an_offset_on(store: UsageStore, from_offset: int) -> None:
+    events = [Settled(identifier=f"e{at}", offset=at, received_at_ms=START_MS + at * HOUR_MS) for at in range(72)]
+    for first in range(0, 72, 24):
+        store.insert(settled(events[first : first + 24]), step=first)
+    found = [number for chunk, _ in store.claimed_hashes(since_ms=0, from_offset=from_offset) for number in chunk]
+    assert sorted(found) == sorted(event.hash for event in events[from_offset:])
+    assert store.count_claimed(since_ms=0, from_offset=from_offset) == len(found)
+
+
 # --- what was stored is what was sent
 
 

@@ -17,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 from streamgauge.adapters.clickhouse import step as steps
 from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
+from streamgauge.adapters.memory.filter_files import MemoryFilterFiles
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.adapters.relational.connection import sqlite_url
 from streamgauge.adapters.relational.migrations import migrate
@@ -37,6 +38,7 @@ from streamgauge.engine.deduplication import Deduplication
 from streamgauge.engine.idempotency import Idempotency
 from streamgauge.engine.ingest import GroupCommit
 from streamgauge.engine.judging import Judging
+from streamgauge.engine.kept_filter import KeptFilter
 from streamgauge.engine.meter_events import MeterEvents
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.clock import Clock, Entropy
@@ -213,6 +215,7 @@ class Service:
         self._entropy = entropy
         self.rules = CountingRules(accept_unknown_customers=accept_unknown_customers, dedup_window_ms=window_ms)
         self.step_events_max = step_events_max
+        self._filter_files = MemoryFilterFiles()
         self.start()
 
     def start(self, *, is_filter_filled: bool = True) -> None:
@@ -226,7 +229,8 @@ class Service:
         clock, log_seen = self._clock, opened.log_seen
         rules = take_up(self.rules, self.control, self.log, clock)
         self.catalogue = CatalogueKeeper(self.control, self.log, clock, rules)
-        self.deduplication = Deduplication(self.store, rules)
+        # Kept now and then, so that a restart finds what is older than the store, or nothing.
+        self.deduplication = Deduplication(self.store, rules, KeptFilter(self._filter_files, self.log))
         if is_filter_filled:
             self.fill_filter()
         judging = Judging(self.catalogue, self.deduplication, self.log.partition)
@@ -263,7 +267,7 @@ class Service:
 
     def fill_filter(self) -> None:
         """From the store, as the applier's thread does before its first step."""
-        self.deduplication.rebuild(self.progress.checkpoint().received_at_ms)
+        self.deduplication.rebuild(self.progress.checkpoint())
 
     def stream(self, requests: Sequence[RequestColumns]) -> None:
         """Requests that arrive together; returns when all are answered."""
@@ -275,7 +279,8 @@ class Service:
 
     def apply(self) -> None:
         while self.applier.run_once():
-            pass
+            if self.applier.checkpoint.next_offset % 3 == 0:
+                self.deduplication.save(everything=True)
 
     def rebuilt(self, stack: ExitStack, *, step_events_max: int) -> UsageStore:
         """Another store, made from the log and the control store alone."""
@@ -283,7 +288,7 @@ class Service:
         rules = kept_rules(self.control, CountingRules())
         catalogue = CatalogueKeeper(self.control, self.log, self._clock, rules)
         deduplication = Deduplication(store, rules)
-        deduplication.rebuild(0)
+        deduplication.rebuild(progress.checkpoint())
         judging = Judging(catalogue, deduplication, self.log.partition)
         applier = Applier(self.log, progress, store, judging, deduplication, step_events_max=step_events_max)
         while applier.run_once():

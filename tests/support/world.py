@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
+from streamgauge.adapters.memory.filter_files import MemoryFilterFiles
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.cancellation import CancelBlock, CancelRequest, encode_cancels
@@ -26,7 +27,9 @@ from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.counting_rules import take_up
 from streamgauge.engine.deduplication import Deduplication
 from streamgauge.engine.judging import Judging
+from streamgauge.engine.kept_filter import KeptFilter
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
+from streamgauge.engine.ports.filter_files import FilterFiles
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore
 from streamgauge.engine.unapplied import Unapplied
@@ -88,6 +91,7 @@ class World:
     progress: Progress = field(default_factory=MemoryProgress)
     store: UsageStore = field(default_factory=MemoryUsageStore)
     control: MemoryControlStore = field(default_factory=MemoryControlStore)
+    filter_files: FilterFiles = field(default_factory=MemoryFilterFiles)
     accept_unknown_customers: bool = False
     window_ms: int = WINDOW_MS
     step_events_max: int = 1_000
@@ -102,8 +106,8 @@ class World:
         wanted = CountingRules(accept_unknown_customers=self.accept_unknown_customers, dedup_window_ms=self.window_ms)
         self.rules = take_up(wanted, self.control, self.log, self.clock)
         self.catalogue = CatalogueKeeper(self.control, self.log, self.clock, self.rules)
-        self.deduplication = Deduplication(self.store, self.rules)
-        self.deduplication.rebuild(self.progress.checkpoint().received_at_ms)
+        self.deduplication = Deduplication(self.store, self.rules, KeptFilter(self.filter_files, self.log))
+        self.deduplication.rebuild(self.progress.checkpoint())
         self.judging = Judging(self.catalogue, self.deduplication, self.log.partition)
         self.unapplied = Unapplied(self.log, self.progress, self.judging)
         self.applier = Applier(

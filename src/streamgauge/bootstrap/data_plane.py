@@ -14,6 +14,7 @@ from streamgauge.adapters.system.clock import SystemClock
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.derived_state import FolderState
 from streamgauge.adapters.system.durable_files import sync_folders
+from streamgauge.adapters.system.filter_folder import FilterFolder
 from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.counting_rules import CountingRules
 from streamgauge.domain.errors import StartRefused
@@ -22,6 +23,7 @@ from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.counting_rules import kept_rules, take_up
 from streamgauge.engine.deduplication import Deduplication
 from streamgauge.engine.judging import Judging
+from streamgauge.engine.kept_filter import KeptFilter
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.usage_store import UsageStore
@@ -78,7 +80,8 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     # Only a server changes what holds: a command must find what the server did, whatever settings it is given.
     rules = take_up(wanted, control, log, clock) if is_server else kept_rules(control, wanted)
     catalogue = CatalogueKeeper(control, log, clock, rules)
-    deduplication = Deduplication(store, rules)
+    kept = KeptFilter(FilterFolder(folder.filter, state.store_identity()), log)
+    deduplication = Deduplication(store, rules, kept)
     judging = Judging(catalogue, deduplication, log.partition)
     applier = Applier(log, progress, store, judging, deduplication, step_events_max=config.apply_events_max)
     rebuilding = Rebuilding(state, log, progress, store.rollups, applier, deduplication)

@@ -37,6 +37,7 @@ from streamgauge.engine.delivering import Delivering
 from streamgauge.engine.error_reporting import ErrorReporting
 from streamgauge.engine.event_list import EventList
 from streamgauge.engine.explanations import Explanations
+from streamgauge.engine.filter_saving import FilterSaving
 from streamgauge.engine.idempotency import Idempotency
 from streamgauge.engine.keys import Keys
 from streamgauge.engine.meter_events import MeterEvents
@@ -58,6 +59,7 @@ class Engine:
 
     app: ASGIApp
     applying: Applying
+    filter_saving: FilterSaving
     alert_watching: AlertWatching
     redriving: RedrivingAutomatically | None
     error_reporting: ErrorReporting
@@ -87,10 +89,12 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         yield_to_applying()
         applying = Applying(
             opened.applier,
-            prepare=lambda: deduplication.rebuild(progress.checkpoint().received_at_ms, on_filter),
+            prepare=lambda: deduplication.rebuild(progress.checkpoint(), on_filter),
             interval_seconds=config.apply_interval_ms / 1000,
             on_fatal=on_fatal,
         )
+        filter_saving = FilterSaving(deduplication, on_fatal=on_fatal)
+        stack.callback(filter_saving.close)
         requests = rate_limit(config.rate_limit_requests_per_second, Limited.REQUESTS)
         keys = Keys(control, clock, entropy) if requests is None else KeysWithinRate(control, clock, entropy, requests)
         notifying = open_notifying(control, folder, clock, entropy)
@@ -154,6 +158,15 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         account = Accounts(control, clock, entropy).default()
         app = control_app(services, on_fatal)
         return Engine(
-            app, applying, alert_watching, redriving, error_reporting, delivering, keys, account, stack.pop_all()
+            app,
+            applying,
+            filter_saving,
+            alert_watching,
+            redriving,
+            error_reporting,
+            delivering,
+            keys,
+            account,
+            stack.pop_all(),
         )
     raise AssertionError("not reached: an ExitStack passes exceptions on")

@@ -92,6 +92,7 @@ class Applier:
             self._deduplication.claim(step.settled, last_ms)
         self._checkpoint = Checkpoint(intent.next_offset, last_ms)
         self._progress.advance(self._checkpoint, step.tallies)
+        self._deduplication.complete(self._checkpoint)
         return intent.next_offset - intent.first_offset
 
     def _next_range(self, left_behind: Intent | None) -> tuple[Intent, Sequence[LogRecord]]:

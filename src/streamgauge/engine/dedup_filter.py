@@ -6,12 +6,17 @@ the cache.
 """
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge import native
+
+# Raised with every change of which bits a hash sets: filters that were kept by an older program are then not read.
+FILTER_FORMAT: Final = 1
 
 BITS_PER_HASH: Final = 16
 SEGMENT_HASHES_MIN: Final = 2**20
@@ -27,14 +32,55 @@ _SALTS: Final = np.array(
 _PART: Final = 8_192
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentImage:
+    """A segment as it was at a moment. Of one filter, images of one number and count are equal."""
+
+    number: int
+    capacity: int
+    count: int
+    last_ms: int
+    blocks: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterImage:
+    """A filter as it was at a moment: it has all claims that were received at or after `since_ms` and stand in the log
+    below `next_offset`, where the record before was received at `received_at_ms`. It may have others, too."""
+
+    next_offset: int
+    received_at_ms: int
+    since_ms: int
+    segments: Sequence[SegmentImage]
+
+
 class Segment:
     """A filter for up to `capacity` hashes. `last_ms` is when the latest claim in it was received."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, number: int = 0) -> None:
+        self.number = number
         self.capacity = capacity
         self.count = 0
         self.last_ms = 0
         self._blocks = np.zeros((max(capacity // _HASHES_PER_BLOCK, 1), _WORDS), np.uint32)
+
+    @classmethod
+    def of(cls, image: SegmentImage) -> "Segment":
+        """Raises ValueError when the image has not the size of its capacity. Takes its blocks over."""
+        segment = cls(image.capacity, image.number)
+        if image.blocks.shape != segment._blocks.shape:
+            raise ValueError(f"segment {image.number}: {image.blocks.shape} blocks, {segment._blocks.shape} expected")
+        segment._blocks, segment.count, segment.last_ms = image.blocks, image.count, image.last_ms
+        return segment
+
+    def image(self) -> SegmentImage:
+        """A full segment never changes again, so its image shares the blocks."""
+        blocks = self._blocks if self.room <= 0 else self._blocks.copy()
+        return SegmentImage(self.number, self.capacity, self.count, self.last_ms, blocks)
+
+    @property
+    def room(self) -> int:
+        return self.capacity - self.count
 
     @property
     def size_bytes(self) -> int:
@@ -89,10 +135,36 @@ class DedupFilter:
     the unfilled part of the newest segment.
     """
 
-    def __init__(self, expected: int = 0) -> None:
-        """`expected` hashes will be added at once: one segment for them is faster to ask than many small ones."""
+    def __init__(self, expected: int = 0, *, since_ms: int = 0) -> None:
+        """`expected` hashes, of all claims received at or after `since_ms`, will be added at once: as few and equal
+        segments for them are faster to ask than many small ones, and leave no room unfilled."""
         self._segments: deque[Segment] = deque()
-        self._first_capacity = min(max(expected, SEGMENT_HASHES_MIN), SEGMENT_HASHES_MAX)
+        self._expected = expected
+        portions = max(-(-expected // SEGMENT_HASHES_MAX), 1)
+        self._first_capacity = max(-(-expected // portions), SEGMENT_HASHES_MIN)
+        self._since_ms = since_ms
+        # Of all segments that it ever has: an image is known by the number.
+        self._next_number = 0
+
+    @classmethod
+    def of(cls, image: FilterImage) -> "DedupFilter":
+        """Raises ValueError when the image is not one of such a filter."""
+        filter = cls(since_ms=image.since_ms)
+        filter._segments.extend(map(Segment.of, image.segments))
+        filter._next_number = max((each.number + 1 for each in image.segments), default=0)
+        return filter
+
+    def images(self) -> Sequence[SegmentImage]:
+        return [segment.image() for segment in self._segments]
+
+    @property
+    def since_ms(self) -> int:
+        """All claims received at or after this moment that were added are still there."""
+        return self._since_ms
+
+    @property
+    def newest_capacity(self) -> int:
+        return self._segments[-1].capacity if self._segments else self._first_capacity
 
     @property
     def count(self) -> int:
@@ -113,18 +185,24 @@ class DedupFilter:
         """Add claims received until `last_ms`. `hashes` in any order; claims come in the order of their receipt."""
         if native.compiled is None:
             hashes = np.sort(hashes)
-        if not self._segments:
-            self._segments.append(Segment(self._first_capacity))
         while len(hashes):
-            newest = self._segments[-1]
-            room = newest.capacity - newest.count
+            room = self._segments[-1].room if self._segments else 0
             if room <= 0:
-                self._segments.append(Segment(min(newest.capacity * 2, SEGMENT_HASHES_MAX)))
+                self._segments.append(self._next_segment())
                 continue
-            newest.add(hashes[:room], last_ms)
+            self._segments[-1].add(hashes[:room], last_ms)
             hashes = hashes[room:]
 
     def forget(self, before_ms: int) -> None:
         """Drop segments whose claims were all received before then."""
         while self._segments and self._segments[0].last_ms < before_ms:
-            self._segments.popleft()
+            self._since_ms = max(self._since_ms, self._segments.popleft().last_ms + 1)
+
+    def _next_segment(self) -> Segment:
+        if not self._segments or self.count < self._expected:
+            capacity = self._first_capacity
+        else:
+            capacity = min(self._segments[-1].capacity * 2, SEGMENT_HASHES_MAX)
+        segment = Segment(capacity, self._next_number)
+        self._next_number += 1
+        return segment

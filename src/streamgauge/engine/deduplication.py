@@ -12,7 +12,9 @@ from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.settlement import Claims
-from streamgauge.engine.dedup_filter import DedupFilter
+from streamgauge.engine.dedup_filter import DedupFilter, FilterImage
+from streamgauge.engine.kept_filter import KeptFilter
+from streamgauge.engine.ports.progress import Checkpoint
 from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.recent_claims import RecentClaims
 
@@ -26,12 +28,16 @@ class Deduplication:
     May be asked from several threads at once; only one claims, forgets and rebuilds.
     """
 
-    def __init__(self, store: UsageStore, rules: RulesHistory) -> None:
+    def __init__(self, store: UsageStore, rules: RulesHistory, kept: KeptFilter | None = None) -> None:
+        """`kept`: what a rebuild may begin with, so that it reads only newer claims from the store."""
         self._store = store
         self._rules = rules
+        self._kept = kept
         self._filter = DedupFilter()
         self._recent = RecentClaims()
         self._is_filled = False
+        self._complete = Checkpoint()
+        self._unsaved = 0
         self._lock = threading.Lock()
 
     @property
@@ -42,23 +48,33 @@ class Deduplication:
     def filter_bytes(self) -> int:
         return self._filter.size_bytes
 
-    def rebuild(self, applied_until_ms: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Fill the filter from the store. `progress` is called with (hashes read, hashes in all).
+    def rebuild(self, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> None:
+        """Fill the filter from what was kept of it, and the store. `progress` is called with (hashes read, in all).
 
-        `applied_until_ms` is the checkpoint's `received_at`, not now: an event that still waits in the log is judged
-        by the window before its own receipt.
+        The window is that of the checkpoint's `received_at_ms`, not of now: an event that still waits in the log is
+        judged by the window before its own receipt.
         """
-        since_ms = self._rules.looks_back_to_ms(applied_until_ms)
-        total = self._store.count_claimed(since_ms=since_ms)
-        rebuilt = DedupFilter(expected=total)
-        for hashes, last_ms in self._store.claimed_hashes(since_ms=since_ms):
+        since_ms = self._rules.looks_back_to_ms(checkpoint.received_at_ms)
+        kept = None if self._kept is None else self._kept.load(checkpoint, since_ms)
+        from_offset = 0 if kept is None else kept[1]
+        total = self._store.count_claimed(since_ms=since_ms, from_offset=from_offset)
+        rebuilt = DedupFilter(total, since_ms=since_ms) if kept is None else kept[0]
+        rebuilt.forget(since_ms)
+        kept_count = rebuilt.count
+        for hashes, last_ms in self._store.claimed_hashes(since_ms=since_ms, from_offset=from_offset):
             rebuilt.add(hashes, last_ms)
             if progress is not None:
-                progress(rebuilt.count, total)
+                progress(rebuilt.count - kept_count, total)
         self._recent.clear()
         with self._lock:
-            self._filter, self._is_filled = rebuilt, True
-        logger.info("deduplication filter rebuilt identifiers=%d bytes=%d", rebuilt.count, rebuilt.size_bytes)
+            self._filter, self._is_filled, self._complete = rebuilt, True, checkpoint
+            self._unsaved = rebuilt.count - kept_count
+        logger.info(
+            "deduplication filter rebuilt identifiers=%d kept=%d bytes=%d",
+            rebuilt.count,
+            kept_count,
+            rebuilt.size_bytes,
+        )
 
     def claimed(self, events: ReceivedEvents, hashes: NDArray[np.uint64], *, below_offset: int) -> Claims:
         """Which events carry an identifier that was counted, within the window before them, below `below_offset`.
@@ -102,6 +118,34 @@ class Deduplication:
         with self._lock:
             self._filter.add(settled.claimed_hashes, last_ms)
             self._filter.forget(self._rules.looks_back_to_ms(last_ms))
+            self._unsaved += len(settled.claimed_hashes)
+
+    def complete(self, checkpoint: Checkpoint) -> None:
+        """All claims below the checkpoint, which is durable, were made."""
+        with self._lock:
+            self._complete = checkpoint
+
+    def save(self, *, everything: bool = False) -> None:
+        """Keep the filter for the next start if enough has come to it since the last time: a quarter of its newest
+        segment, so that keeping it costs 8 bytes of writing for each claim. `everything`: also when it is less.
+
+        Raises StorageFull or Unavailable: what was kept before is kept.
+        """
+        if self._kept is None:
+            return
+        with self._lock:
+            due = 1 if everything else max(self._filter.newest_capacity // 4, 1)
+            if not self._is_filled or self._unsaved < due:
+                return
+            unsaved, self._unsaved = self._unsaved, 0
+            complete, filter = self._complete, self._filter
+            image = FilterImage(complete.next_offset, complete.received_at_ms, filter.since_ms, filter.images())
+        try:
+            self._kept.save(image)
+        except BaseException:
+            with self._lock:
+                self._unsaved += unsaved
+            raise
 
     def _may_be_claimed(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         with self._lock:

@@ -80,7 +80,7 @@ class Rebuilding:
         """Mark the rollups as being rebuilt; a step that a crash left behind is completed before: redone after the
         rebuild it would be folded in twice, since its events would be in the new rollups already."""
         if self._progress.intent() is not None:
-            self._deduplication.rebuild(self._progress.checkpoint().received_at_ms)
+            self._deduplication.rebuild(self._progress.checkpoint())
             self._applier.run_once()
         self._state.mark(Stage.ROLLUPS)
 
@@ -100,7 +100,7 @@ class Rebuilding:
 
     def _apply(self, on_progress: OnProgress | None) -> None:
         end = self._log.end_offset()
-        self._deduplication.rebuild(self._progress.checkpoint().received_at_ms)
+        self._deduplication.rebuild(self._progress.checkpoint())
         while self._applier.run_once():
             if on_progress is not None:
                 on_progress(min(self._applier.checkpoint.next_offset, end), end)

@@ -1,5 +1,7 @@
 """The deduplication filter: what was added is always recognised, what was not is seldom, and memory stays small."""
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streamgauge.engine import dedup_filter
-from streamgauge.engine.dedup_filter import DedupFilter, Segment
+from streamgauge.engine.dedup_filter import FILTER_FORMAT, DedupFilter, FilterImage, Segment
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -131,3 +133,47 @@ def test_a_filter_that_forgot_everything_can_be_filled_again() -> None:
     again = random_hashes(5 * SMALL, seed=2)
     filter.add(again, 6_000)
     assert filter.may_contain(again).all()
+
+
+def test_a_hash_sets_the_bits_that_filters_were_kept_with() -> None:
+    """Whoever changes them raises FILTER_FORMAT and these numbers: else a kept filter would exclude what it has."""
+    segment = Segment(2**10)
+    segment.add(np.sort(np.arange(1, 101, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)), 0)
+    assert (FILTER_FORMAT, zlib.crc32(segment.image().blocks.data)) == (1, 1608849453)
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_filter_made_of_its_image_goes_on_as_the_filter_would() -> None:
+    hashes = random_hashes(9 * SMALL, seed=4)
+    filter = DedupFilter(since_ms=7)
+    filter.add(hashes[: 5 * SMALL], 1_000)
+    image = FilterImage(0, 0, filter.since_ms, filter.images())
+    taken_up = DedupFilter.of(image)
+    for each in (filter, taken_up):
+        each.add(hashes[5 * SMALL :], 2_000)
+        each.forget(1_001)
+    assert taken_up.may_contain(hashes).tolist() == filter.may_contain(hashes).tolist()
+    assert (taken_up.count, taken_up.since_ms) == (filter.count, 1_001)
+    assert [each.number for each in taken_up.images()] == [each.number for each in filter.images()] == [2, 3]
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_no_two_segments_of_a_filter_have_one_number() -> None:
+    filter = DedupFilter()
+    numbers = []
+    for at in range(5):
+        filter.add(random_hashes(10, seed=at), at)
+        numbers += [each.number for each in filter.images()]
+        filter.forget(at + 1)
+    assert numbers == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_many_that_are_expected_become_equal_segments() -> None:
+    expected = 9 * SMALL
+    filter = DedupFilter(expected)
+    for start in range(0, expected, 1_000):
+        filter.add(random_hashes(min(1_000, expected - start), seed=start), 0)
+    assert [each.capacity for each in filter.images()] == [3 * SMALL] * 3
+    filter.add(random_hashes(1, seed=1), 1)
+    assert [each.capacity for each in filter.images()] == [3 * SMALL] * 3 + [4 * SMALL]

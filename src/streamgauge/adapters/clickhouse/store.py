@@ -106,19 +106,20 @@ class ClickHouseStore:
                 found.extend(counted_event(row, places, cancelled) for row in events)
         return found
 
-    def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
+    def claimed_hashes(self, *, since_ms: int, from_offset: int = 0) -> Iterator[tuple[NDArray[np.uint64], int]]:
         since_ms = max(since_ms, 0)
         with translated("list the days that hold identifiers"):
             days = self._writer.query(
                 "SELECT toYYYYMMDD(received_at) AS day, toUnixTimestamp64Milli(max(received_at)) "
-                f"FROM {self._database}.events WHERE {_received_since(since_ms)} GROUP BY day ORDER BY day"
+                f"FROM {self._database}.events WHERE {_received_since(since_ms)} AND log_partition = 0 "
+                f"AND log_offset >= {from_offset:d} GROUP BY day ORDER BY day"
             ).result_rows
         for day, last_ms in days:
             with (
                 translated(f"read the identifiers of {day}"),
                 self._writer.query_np_stream(
                     f"SELECT identifier_hash FROM {self._database}.identifiers "
-                    f"WHERE counted AND toYYYYMMDD(day) = {day:d}",
+                    f"WHERE counted AND toYYYYMMDD(day) = {day:d} AND log_offset >= {from_offset:d}",
                     settings={"max_block_size": 2**20, "preferred_block_size_bytes": 2**24},
                 ) as blocks,
             ):
@@ -130,10 +131,11 @@ class ClickHouseStore:
             (row,) = self._writer.query(f"SELECT count() FROM {self._database}.events").result_rows
         return int(row[0])
 
-    def count_claimed(self, *, since_ms: int) -> int:
+    def count_claimed(self, *, since_ms: int, from_offset: int = 0) -> int:
         with translated("count identifiers"):
             (row,) = self._writer.query(
-                f"SELECT count() FROM {self._database}.identifiers WHERE counted AND {_day_since(since_ms)}"
+                f"SELECT count() FROM {self._database}.identifiers WHERE counted AND {_day_since(since_ms)} "
+                f"AND log_offset >= {from_offset:d}"
             ).result_rows
         return int(row[0])
 

@@ -62,6 +62,11 @@ class MemoryEventLog:
         with self._lock:
             return self._end()
 
+    def received_before(self, offset: int) -> int | None:
+        with self._lock:
+            found = [record.received_at_ms for record in self._records if record.next_offset == offset]
+            return found[0] if found else None
+
     def accepted(self) -> Mapping[Tenant, Tally]:
         with self._lock:
             return dict(self._accepted)

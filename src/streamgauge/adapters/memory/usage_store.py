@@ -76,16 +76,20 @@ class MemoryUsageStore:
             for gone in (self._cancellation_of(tenant, event),)
         ]
 
-    def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
-        found = sorted((event.received_at_ms, number) for _, number, event, _ in self._counted(since_ms))
+    def claimed_hashes(self, *, since_ms: int, from_offset: int = 0) -> Iterator[tuple[NDArray[np.uint64], int]]:
+        found = sorted(
+            (event.received_at_ms, number)
+            for _, number, event, _ in self._counted(since_ms)
+            if event.log_offset >= from_offset
+        )
         if found:
             yield np.array([number for _, number in found], np.uint64), found[-1][0]
 
     def count_events(self) -> int:
         return sum(map(len, self._events.values()))
 
-    def count_claimed(self, *, since_ms: int) -> int:
-        return len(self._counted(since_ms))
+    def count_claimed(self, *, since_ms: int, from_offset: int = 0) -> int:
+        return sum(event.log_offset >= from_offset for _, _, event, _ in self._counted(since_ms))
 
     def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
         windows: dict[Range, list[StoredEvent]] = defaultdict(list)

@@ -132,6 +132,15 @@ class SqliteEventLog:
         with self._database.reading() as connection:
             return self._end(connection)
 
+    def received_before(self, offset: int) -> int | None:
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT next_offset, received_at_ms FROM records WHERE first_offset < ? "
+                "ORDER BY first_offset DESC LIMIT 1",
+                (offset,),
+            ).fetchone()
+        return None if row is None or row[0] != offset else int(row[1])
+
     def accepted(self) -> Mapping[Tenant, Tally]:
         with self._database.reading() as connection:
             rows = connection.execute(

@@ -57,6 +57,10 @@ class DataFolder:
         return self.path / "store"
 
     @property
+    def filter(self) -> Path:
+        return self.path / "filter"
+
+    @property
     def scratch(self) -> Path:
         """For files that need not outlive the process; emptied by `lock`."""
         return self.path / "tmp"

@@ -1,5 +1,7 @@
 """`DerivedState` of a data folder: a file is the mark."""
 
+import contextlib
+import secrets
 import shutil
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from streamgauge.engine.ports.rebuild import Stage
 
 MARK_FILE: Final = "rebuild"
 FORMAT_FILE: Final = "format"
+IDENTITY_FILE: Final = "identity"
 # Of stores from before formats were noted.
 FIRST_FORMAT: Final = 1
 
@@ -19,6 +22,7 @@ class FolderState:
         self._folder = folder
         self._mark = folder / MARK_FILE
         self._store = folder / "store"
+        self._filter = folder / "filter"
 
     def stage(self) -> Stage | None:
         try:
@@ -47,7 +51,17 @@ class FolderState:
     def note_store_format(self, number: int) -> None:
         write(self._store / FORMAT_FILE, f"{number}\n")
 
+    def store_identity(self) -> str:
+        """A name that no other store has; one is given to a store that has none. It goes where the store goes."""
+        path = self._store / IDENTITY_FILE
+        with contextlib.suppress(FileNotFoundError):
+            if found := path.read_text().strip():
+                return found
+        write(path, f"{secrets.token_hex(16)}\n")
+        return path.read_text().strip()
+
     def delete(self) -> None:
+        shutil.rmtree(self._filter, ignore_errors=False, onerror=_but_for_what_is_gone)
         shutil.rmtree(self._store, ignore_errors=False, onerror=_but_for_what_is_gone)
         for path in self._folder.glob("progress.db*"):
             path.unlink(missing_ok=True)

@@ -7,9 +7,14 @@ from pathlib import Path
 
 def write(path: Path, text: str) -> None:
     """Write beside it, sync, rename, sync the folder: at no moment is there half a file."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """The same of bytes, wherever they lie."""
     draft = path.with_name(f"{path.name}.new")
-    with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
+    with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)

@@ -82,6 +82,9 @@ class EventLog(Protocol):
     def end_offset(self) -> int:
         """The offset that the next appended entry will get."""
 
+    def received_before(self, offset: int) -> int | None:
+        """When the record that ends at this offset was received (ms); None when there is no such record."""
+
     def accepted(self) -> Mapping[Tenant, Tally]:
         """How many entries of each tenant were ever appended."""
 

@@ -80,15 +80,15 @@ class UsageStore(Protocol):
         """Like `claims`, with all that a cancellation must know. Cancellations logged at or after `below_offset` are
         not seen, so that a step that is redone finds what it found the first time."""
 
-    def claimed_hashes(self, *, since_ms: int) -> Iterator[tuple[NDArray[np.uint64], int]]:
+    def claimed_hashes(self, *, since_ms: int, from_offset: int = 0) -> Iterator[tuple[NDArray[np.uint64], int]]:
         """Chunks of hashes of all counted events received at or after `since_ms`, and perhaps of some more of that
-        day, with the latest `received_at` (ms) in the chunk, oldest first: what the deduplication filter is rebuilt
-        from."""
+        day, logged at or after `from_offset`, with the latest `received_at` (ms) in the chunk, or a later one of its
+        day, oldest first: what the deduplication filter is rebuilt from."""
 
     def count_events(self) -> int:
         """How many events are stored, whatever their fate."""
 
-    def count_claimed(self, *, since_ms: int) -> int:
+    def count_claimed(self, *, since_ms: int, from_offset: int = 0) -> int:
         """How many hashes `claimed_hashes` gives, for a progress bar."""
 
     def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
