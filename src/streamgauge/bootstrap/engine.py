@@ -15,12 +15,14 @@ from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.api.app import control_app
 from streamgauge.api.error_report import window_start_ms_of
 from streamgauge.api.services import Services
+from streamgauge.api.upkeep import UpkeepServer
 from streamgauge.api.v1.meters import meter_snapshot
 from streamgauge.bootstrap import OnFatal
 from streamgauge.bootstrap.data_plane import open_data_plane
 from streamgauge.bootstrap.notifying import open_alert_watching, open_delivering, open_error_reporting, open_notifying
 from streamgauge.bootstrap.rate_limit import rate_limit
 from streamgauge.bootstrap.redriving import open_dead_letters, open_event_search, open_redriving
+from streamgauge.bootstrap.upkeep import upkeep_server
 from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.account import Account
 from streamgauge.engine.accounts import Accounts
@@ -57,6 +59,7 @@ class Engine:
     """Everything that applies, answers queries and keeps the control plane; one per data folder."""
 
     app: ASGIApp
+    upkeep: UpkeepServer
     applying: Applying
     alert_watching: AlertWatching
     redriving: RedrivingAutomatically | None
@@ -154,6 +157,15 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         account = Accounts(control, clock, entropy).default()
         app = control_app(services, on_fatal)
         return Engine(
-            app, applying, alert_watching, redriving, error_reporting, delivering, keys, account, stack.pop_all()
+            app,
+            upkeep_server(folder, opened, applying),
+            applying,
+            alert_watching,
+            redriving,
+            error_reporting,
+            delivering,
+            keys,
+            account,
+            stack.pop_all(),
         )
     raise AssertionError("not reached: an ExitStack passes exceptions on")

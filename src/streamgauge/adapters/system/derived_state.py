@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from streamgauge.adapters.system.durable_files import remove, sync_folder, write
+from streamgauge.adapters.system.durable_files import remove, sync_folder, sync_folders, write
 from streamgauge.domain.errors import Corrupt
 from streamgauge.engine.ports.rebuild import Stage
 
@@ -46,6 +46,9 @@ class FolderState:
 
     def note_store_format(self, number: int) -> None:
         write(self._store / FORMAT_FILE, f"{number}\n")
+
+    def sync_store(self) -> None:
+        sync_folders(self._store)
 
     def delete(self) -> None:
         shutil.rmtree(self._store, ignore_errors=False, onerror=_but_for_what_is_gone)
