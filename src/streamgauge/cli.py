@@ -193,8 +193,9 @@ def redrive(dry_run: bool, url: str | None, key: str | None, **given: str | None
 @cli.command()
 @settings("data_dir")
 def verify(**given: str | None) -> None:
-    """Count everything again from the log of a stopped server, and compare that with what is stored and served.
+    """Count everything again from the log, and compare that with what is stored and served.
 
+    Beside a running server it is a snapshot that is compared; the server goes on meanwhile.
     Exit status 1 and the places, when something differs.
     """
     config = load(os.environ, given)
@@ -226,16 +227,17 @@ def verify(**given: str | None) -> None:
 )
 @settings("data_dir")
 def rebuild(everything: bool, **given: str | None) -> None:
-    """Delete the rollups of a stopped server and make them anew, from its stored events or with --all from the log.
+    """Make rollups and deduplication filter anew from the stored events, or with --all everything from the log.
 
-    Killed in between, the next start of the server completes it before it serves, and so does the next rebuild.
+    A running server does it by itself and goes on accepting and answering; for --all it must be stopped. Killed in
+    between, the next start of the server completes it before it serves, and so does the next rebuild.
     """
     config = load(os.environ, given)
     from streamgauge.bootstrap import trust
 
     with Bar("rebuilding") as bar:
         reached = trust.rebuild(config, everything=everything, on_progress=bar)
-    out.print(f"rebuilt up to offset {reached.next_offset:,} of the log", soft_wrap=True)
+    out.print(f"rebuilt up to offset {reached:,} of the log", soft_wrap=True)
 
 
 @cli.command()
@@ -262,7 +264,7 @@ def restore(folder: Path, **given: str | None) -> None:
 
     with Bar("copying", DownloadColumn()) as copying, Bar("applying the log") as applying:
         reached = trust.restore(config, folder, copying, applying)
-    out.print(f"restored to {config.data_dir}, up to offset {reached.next_offset:,} of the log", soft_wrap=True)
+    out.print(f"restored to {config.data_dir}, up to offset {reached:,} of the log", soft_wrap=True)
 
 
 @cli.command()

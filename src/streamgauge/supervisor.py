@@ -160,11 +160,15 @@ class Supervisor:
         engine.delivering.start()
         inner = InnerServer(engine.app)
         await inner.start(_listen_on(folder.engine_socket))
+        await engine.upkeep.start(_listen_on(folder.upkeep_socket))
         try:
             await self._keep_edge(folder, public)
         finally:
+            engine.applying.end_work()
+            await engine.upkeep.stop()
             await inner.stop(self._config.shutdown_grace_seconds)
-            Path(folder.engine_socket).unlink(missing_ok=True)
+            for path in (folder.engine_socket, folder.upkeep_socket):
+                Path(path).unlink(missing_ok=True)
 
     async def _keep_edge(self, folder: DataFolder, public: socket.socket) -> None:
         """Run the edge until the end; start it again when it dies of something else than the disk."""

@@ -13,7 +13,6 @@ from streamgauge.adapters.sqlite.progress import SqliteProgress
 from streamgauge.adapters.system.clock import SystemClock
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.derived_state import FolderState
-from streamgauge.adapters.system.durable_files import sync_folders
 from streamgauge.adapters.system.filter_folder import FilterFolder
 from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.counting_rules import CountingRules
@@ -70,13 +69,10 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     if state.store_format() != STORE_FORMAT:
         state.note_store_format(STORE_FORMAT)
     # Its engine syncs files, not the folders that it made for databases and tables: a power cut would forget those.
-    sync_folders(folder.store)
+    state.sync_store()
     _check_that_parts_belong_together(folder, log, progress, store)
 
-    wanted = CountingRules(
-        accept_unknown_customers=config.unknown_customers is UnknownCustomers.ACCEPT,
-        dedup_window_ms=config.dedup_window_hours * _HOUR_MS,
-    )
+    wanted = wanted_rules(config)
     # Only a server changes what holds: a command must find what the server did, whatever settings it is given.
     rules = take_up(wanted, control, log, clock) if is_server else kept_rules(control, wanted)
     catalogue = CatalogueKeeper(control, log, clock, rules)
@@ -86,6 +82,13 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     applier = Applier(log, progress, store, judging, deduplication, step_events_max=config.apply_events_max)
     rebuilding = Rebuilding(state, log, progress, store.rollups, applier, deduplication)
     return DataPlane(control, log, progress, store, catalogue, deduplication, judging, applier, rebuilding)
+
+
+def wanted_rules(config: Config) -> CountingRules:
+    return CountingRules(
+        accept_unknown_customers=config.unknown_customers is UnknownCustomers.ACCEPT,
+        dedup_window_ms=config.dedup_window_hours * _HOUR_MS,
+    )
 
 
 def _check_that_parts_belong_together(folder: DataFolder, log: EventLog, progress: Progress, store: UsageStore) -> None:

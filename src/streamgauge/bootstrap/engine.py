@@ -15,12 +15,14 @@ from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.api.app import control_app
 from streamgauge.api.error_report import window_start_ms_of
 from streamgauge.api.services import Services
+from streamgauge.api.upkeep import UpkeepServer
 from streamgauge.api.v1.meters import meter_snapshot
 from streamgauge.bootstrap import OnFatal
 from streamgauge.bootstrap.data_plane import open_data_plane
 from streamgauge.bootstrap.notifying import open_alert_watching, open_delivering, open_error_reporting, open_notifying
 from streamgauge.bootstrap.rate_limit import rate_limit
 from streamgauge.bootstrap.redriving import open_dead_letters, open_event_search, open_redriving
+from streamgauge.bootstrap.upkeep import upkeep_server
 from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.account import Account
 from streamgauge.engine.accounts import Accounts
@@ -58,6 +60,7 @@ class Engine:
     """Everything that applies, answers queries and keeps the control plane; one per data folder."""
 
     app: ASGIApp
+    upkeep: UpkeepServer
     applying: Applying
     filter_saving: FilterSaving
     alert_watching: AlertWatching
@@ -159,6 +162,7 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         app = control_app(services, on_fatal)
         return Engine(
             app,
+            upkeep_server(folder, opened, applying),
             applying,
             filter_saving,
             alert_watching,

@@ -11,23 +11,28 @@ from streamgauge.adapters.system.backup_folder import LocalBackupFolder, bring_b
 from streamgauge.adapters.system.clock import SystemClock
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.derived_state import FolderState
+from streamgauge.api.upkeep import server_at
 from streamgauge.bootstrap.data_plane import open_data_plane
+from streamgauge.bootstrap.upkeep import REBUILD, SNAPSHOT, open_snapshot
 from streamgauge.config import Config
 from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.backup import back_up as copy_backup
 from streamgauge.engine.ports.backup import Manifest
-from streamgauge.engine.ports.progress import Checkpoint
 from streamgauge.engine.ports.rebuild import OnProgress, Stage
 from streamgauge.engine.rebuilding import check_that_the_log_is_whole, is_outdated
 from streamgauge.engine.verification import Verification, Verified
 
 
 def verify(config: Config, on_progress: OnProgress | None = None) -> Verified:
-    """Compare what is stored and served with the log, on a folder that no server runs on.
+    """Compare what is stored and served with the log; beside a running server a snapshot of what is stored.
 
-    Raises StartRefused while one does, and when something must be completed first.
+    Raises StartRefused when something must be completed first.
     """
     folder = _existing_folder(config.data_dir)
+    with server_at(folder.upkeep_socket) as server, ExitStack() as stack:
+        if server is not None:
+            snapshot = Path(server.ask(SNAPSHOT))
+            return open_snapshot(config, folder, snapshot, stack).run(on_progress)
     folder.lock()
     state = FolderState(folder.path)
     if state.stage() is not None:
@@ -48,12 +53,17 @@ def verify(config: Config, on_progress: OnProgress | None = None) -> Verified:
     raise AssertionError("not reached: an ExitStack passes exceptions on")
 
 
-def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None = None) -> Checkpoint:
-    """Make the rollups anew from the stored events, or `everything` from the log; on a folder without a server.
+def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None = None) -> int:
+    """Make the rollups anew from the stored events, or `everything` from the log. A running server makes the rollups
+    itself; for everything it must be stopped.
 
-    A rebuild that was cut short is completed instead, if that does as much. Returns how far the log is applied.
+    A rebuild that was cut short is completed instead, if that does as much. Returns up to which offset the log is
+    applied.
     """
     folder = _existing_folder(config.data_dir)
+    with server_at(folder.upkeep_socket) as server:
+        if server is not None and not everything:
+            return int(server.ask(REBUILD, on_progress))
     folder.lock()
     state = FolderState(folder.path)
     if everything:
@@ -68,7 +78,7 @@ def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None 
         if state.stage() is None:
             opened.rebuilding.begin_rollups()
         opened.rebuilding.finish(on_progress)
-        return opened.progress.checkpoint()
+        return opened.progress.checkpoint().next_offset
     raise AssertionError("not reached: an ExitStack passes exceptions on")
 
 
@@ -79,8 +89,8 @@ def back_up(config: Config, target: Path, on_bytes: OnProgress | None = None) ->
     return copy_backup(source, LocalBackupFolder(target), SystemClock(), on_bytes)
 
 
-def restore(config: Config, backup: Path, on_bytes: OnProgress, on_progress: OnProgress) -> Checkpoint:
-    """Bring a backup back into an empty data folder, and apply its log. Returns how far that is applied."""
+def restore(config: Config, backup: Path, on_bytes: OnProgress, on_progress: OnProgress) -> int:
+    """Bring a backup back into an empty data folder, and apply its log. Returns up to which offset."""
     path = config.data_dir.absolute()
     bring_back(LocalBackupFolder(backup), path, lambda: FolderState(path).mark(Stage.APPLYING), on_bytes)
     return rebuild(config, everything=False, on_progress=on_progress)

@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Final
 
-from streamgauge.domain.errors import Corrupt, Overloaded, StreamgaugeError, Unavailable
+from streamgauge.domain.errors import Corrupt, DurabilityLost, Overloaded, StreamgaugeError, Unavailable
 from streamgauge.engine.apply import Applier
 
 logger = logging.getLogger(__name__)
@@ -14,6 +16,7 @@ logger = logging.getLogger(__name__)
 # How often an idle server looks for new records: part of the time until an event is visible.
 _IDLE_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 1.0
+_WORK_ENDED: Final = "applying has ended, or is about to; see the server's log"
 
 
 class Applying:
@@ -22,6 +25,8 @@ class Applying:
     Under load steps begin at least `interval_seconds` apart, so that they are large and few; after a pause the next
     one begins at once. What passes with time is tried again. A corrupt record stops applying for good: it is logged
     with its place and stays in `failure`. For anything else `on_fatal` is called: the process should end.
+
+    Work that must not run beside a step is done between two of them, portion by portion (`between_steps`).
     """
 
     def __init__(
@@ -39,6 +44,9 @@ class Applying:
         self._stopping = threading.Event()
         self._deadline = float("inf")
         self._thread = threading.Thread(target=self._run, name="apply", daemon=True)
+        self._work: deque[tuple[Callable[[], bool], Future[None]]] = deque()
+        self._takes_work = True
+        self._lock = threading.Lock()  # of the two above
         self.failure: StreamgaugeError | None = None
 
     def start(self) -> None:
@@ -51,7 +59,33 @@ class Applying:
         if self._thread.ident is not None:  # a start that was refused stops what never ran
             self._thread.join()
 
+    def between_steps(self, portion: Callable[[], bool]) -> Future[None]:
+        """Call `portion` between steps, one call between two, until it says False. No step is half done meanwhile, and
+        no other work begins before it has ended.
+
+        The result says that it has, or raises what a portion raised; Unavailable when applying ends before.
+        """
+        ended: Future[None] = Future()
+        with self._lock:
+            if self._takes_work:
+                self._work.append((portion, ended))
+            else:
+                ended.set_exception(Unavailable(_WORK_ENDED))
+        return ended
+
+    def end_work(self) -> None:
+        """Take no more work, and leave what is begun where it is: before the end, which need not wait for it."""
+        with self._lock:
+            self._takes_work = False
+
     def _run(self) -> None:
+        try:
+            self._repeat()
+        finally:
+            self.end_work()
+            self._leave_work()
+
+    def _repeat(self) -> None:
         try:
             self._prepare()
             while time.monotonic() < self._deadline and self._step():
@@ -67,6 +101,8 @@ class Applying:
     def _step(self) -> bool:
         """Apply once and wait as long as is due; False when there is nothing more to do."""
         began = time.monotonic()
+        if not self._takes_work:
+            self._leave_work()
         try:
             applied = self._applier.run_once()
         except (Overloaded, Unavailable) as error:
@@ -77,7 +113,29 @@ class Applying:
         self.failure = None
         if self._stopping.is_set():
             return applied > 0
+        self._work_on()
         due = self._interval_seconds - (time.monotonic() - began) if applied else _IDLE_SECONDS
         if due > 0:
             self._stopping.wait(due)
         return True
+
+    def _leave_work(self) -> None:
+        while self._work:
+            self._work.popleft()[1].set_exception(Unavailable(_WORK_ENDED))
+
+    def _work_on(self) -> None:
+        """After a step that succeeded: only then nothing of it is left to do."""
+        if not self._work:
+            return
+        portion, ended = self._work[0]
+        try:
+            if portion():
+                return
+        except BaseException as error:
+            self._work.popleft()
+            ended.set_exception(error)
+            if isinstance(error, StreamgaugeError) and not isinstance(error, DurabilityLost):
+                return
+            raise
+        self._work.popleft()
+        ended.set_result(None)

@@ -170,3 +170,86 @@ def test_an_idle_thread_stops_at_once(start: Callable[..., Applying]) -> None:
 
 def test_stopping_what_was_never_started_is_no_error() -> None:
     Applying(ScriptedApplier(), prepare=lambda: None, interval_seconds=0, on_fatal=lambda error: None).stop(0)
+
+
+def test_work_is_done_portion_by_portion_with_a_step_before_each(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(5, 7, 1)
+    applying = start(applier)
+    steps: list[int] = []
+
+    def portion() -> bool:
+        steps.append(applier.steps)
+        return len(steps) < 3
+
+    applying.between_steps(portion).result(WAIT_SECONDS)
+    assert len(steps) == 3 and steps == sorted(set(steps))
+
+
+def test_work_waits_until_a_step_that_failed_has_succeeded(start: Callable[..., Applying], quick_retries: None) -> None:
+    applier = ScriptedApplier(*[Unavailable("away")] * 3, 1)
+    applier.gate = threading.Semaphore(0)
+    applying = start(applier)
+    steps: list[int] = []
+
+    def portion() -> bool:
+        steps.append(applier.steps)
+        return False
+
+    ended = applying.between_steps(portion)
+    applier.gate.release(1_000)
+    ended.result(WAIT_SECONDS)
+    assert steps[0] >= 4
+
+
+def test_work_that_fails_is_told_and_applying_goes_on(start: Callable[..., Applying]) -> None:
+    applying = start(ScriptedApplier(1))
+
+    def full() -> bool:
+        raise StorageFull("full")
+
+    with pytest.raises(StorageFull):
+        applying.between_steps(full).result(WAIT_SECONDS)
+    applying.between_steps(lambda: False).result(WAIT_SECONDS)
+    assert applying.failure is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_work_that_finds_a_failed_disk_ends_the_process(start: Callable[..., Applying]) -> None:
+    fatal: list[BaseException] = []
+    applying = start(ScriptedApplier(1), fatal.append)
+
+    def failed() -> bool:
+        raise DurabilityLost("disk")
+
+    with pytest.raises(DurabilityLost):
+        applying.between_steps(failed).result(WAIT_SECONDS)
+    wait_until(lambda: len(fatal) == 1)
+    with pytest.raises(Unavailable):
+        applying.between_steps(lambda: False).result(WAIT_SECONDS)
+
+
+def test_work_is_left_where_it_is_when_the_end_is_near(start: Callable[..., Applying]) -> None:
+    applying = start(ScriptedApplier(1))
+    begun = threading.Event()
+
+    def endless() -> bool:
+        begun.set()
+        return True
+
+    endings = [applying.between_steps(endless), applying.between_steps(lambda: False)]
+    assert begun.wait(WAIT_SECONDS)
+    applying.end_work()
+    for each in endings:
+        with pytest.raises(Unavailable):
+            each.result(WAIT_SECONDS)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_work_that_waits_is_told_when_applying_stops_at_damage(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(Corrupt("offset 7"))
+    applier.gate = threading.Semaphore(0)
+    applying = start(applier)
+    ended = applying.between_steps(lambda: False)
+    applier.gate.release()
+    with pytest.raises(Unavailable):
+        ended.result(WAIT_SECONDS)

@@ -16,7 +16,7 @@ from streamgauge.domain.errors import StorageFull
 from streamgauge.engine import dedup_filter
 from streamgauge.engine.dedup_filter import FilterImage
 from streamgauge.engine.ports.filter_files import FilterFiles
-from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World
+from tests.support.world import DAY_MS, HOUR_MS, TENANT, Event, World
 
 
 class ReadingCounted(MemoryUsageStore):
@@ -94,7 +94,7 @@ def test_a_filter_that_was_not_filled_yet_is_not_kept(world: World) -> None:
     # What a start does before it has read anything.
     world.restart()
     world.deduplication._is_filled = False
-    world.deduplication.claim(np.array([5], np.uint64), START_MS)
+    send(world, "b")
     world.deduplication.save(everything=True)
     found = world.filter_files.load()
     assert found is not None

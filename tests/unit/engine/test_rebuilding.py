@@ -1,10 +1,12 @@
 """Rebuilding gives what was there, and a crash at any step of it leaves something that can be taken up again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from decimal import Decimal
 
 import pytest
 
+from streamgauge.adapters.clickhouse import rollups as rollups_module
+from streamgauge.adapters.clickhouse.preparation import prepare
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from streamgauge.adapters.memory.event_log import MemoryProgress
 from streamgauge.domain.errors import StartRefused, Unavailable
@@ -40,6 +42,9 @@ class State:
     def note_store_format(self, number: int) -> None:
         self.format = number
 
+    def sync_store(self) -> None:
+        self.done.append("synced")
+
     def delete(self) -> None:
         self.done.append("deleted")
         self.format = None
@@ -50,6 +55,9 @@ class NoRollups:
 
     def rebuild(self, on_progress: OnProgress | None = None) -> None:
         """Nothing to do."""
+
+    def renew(self, sync: Callable[[], None]) -> Generator[tuple[int, int], None, None]:
+        yield from ()
 
 
 def lived(store: ClickHouseStore) -> World:
@@ -129,7 +137,7 @@ def test_a_step_that_a_crash_left_behind_is_completed_before_and_counts_once(
 
 
 def test_a_rebuild_of_the_rollups_that_was_cut_short_begins_anew(
-    new_clickhouse_store: Callable[[], ClickHouseStore],
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = new_clickhouse_store()
     world = lived(store)
@@ -137,6 +145,7 @@ def test_a_rebuild_of_the_rollups_that_was_cut_short_begins_anew(
     def cut(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(rollups_module, "_READ_EVENTS", 20)
     state = State()
     work = rebuilding(world, state)
     work.begin_rollups()
@@ -144,7 +153,7 @@ def test_a_rebuild_of_the_rollups_that_was_cut_short_begins_anew(
         with pytest.raises(KeyboardInterrupt):
             work.finish(cut)
         assert state.at is Stage.ROLLUPS
-    assert differences(world)  # the cancellations are missing
+    assert differences(world)  # most events are missing
     assert work.finish()
     assert differences(world) == []
 
@@ -206,3 +215,97 @@ def test_a_store_of_a_newer_format_is_refused_and_left_alone() -> None:
     with pytest.raises(StartRefused, match="has format 3, and this program knows up to 2"):
         empty(state, 2)
     assert state.done == []
+
+
+def renewing(store: ClickHouseStore) -> Generator[tuple[int, int], None, None]:
+    return store.rollups.renew(lambda: None)
+
+
+def test_rollups_made_anew_while_events_are_applied_hold_each_once(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups_module, "_READ_EVENTS", 20)
+    store = new_clickhouse_store()
+    world = lived(store)
+    store._writer.command(f"INSERT INTO {store._database}.sums SELECT * FROM {store._database}.sums LIMIT 1")
+    damaged = differences(world)
+    portions = 0
+    for done, total in renewing(store):
+        portions += 1
+        assert done <= total
+        if portions < 6:
+            # What is served until the end is as it was before; new events and cancellations are in it, too.
+            assert differences(world) == damaged
+            world.accept(
+                *(Event(f"{formula}-new-{portions}", value="0.5", event_name=f"{formula}s") for formula in Formula)
+            )
+            world.accept_cancel(f"sum-{portions + 4}", "sums")
+            world.accept_cancel(f"last-{portions + 4}", "lasts")
+            world.apply()
+    assert portions > 3
+    assert differences(world) == []
+    world.accept(Event("after", value="0.5", event_name="sums"))
+    world.apply()
+    assert differences(world) == []
+
+
+def test_a_renewal_that_was_cut_short_changed_nothing_and_leaves_nothing(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups_module, "_READ_EVENTS", 20)
+    store = new_clickhouse_store()
+    world = lived(store)
+    portions = renewing(store)
+    next(portions)
+    portions.close()
+    assert differences(world) == []
+    assert any(name.endswith("_renewed") for name in tables(store))
+    prepare(store._writer, store._database)  # as a start does
+    assert not any(name.endswith("_renewed") for name in tables(store))
+    assert differences(world) == []
+
+
+@pytest.mark.parametrize("exchanges", range(4))
+def test_a_renewal_cut_between_two_exchanges_serves_whole_rollups(
+    exchanges: int, new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_clickhouse_store()
+    world = lived(store)
+    command, made = store._writer.command, list[str]()
+
+    def killed(statement: str, **more: object) -> object:
+        if statement.startswith("EXCHANGE"):
+            if len(made) == exchanges:
+                raise KeyboardInterrupt
+            made.append(statement)
+        return command(statement, **more)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(store._writer, "command", killed)
+        for _ in renewing(store):
+            pass
+    assert len(made) == exchanges
+    prepare(store._writer, store._database)
+    assert differences(world) == []
+
+
+def test_names_are_durable_before_new_rollups_take_their_place_and_before_old_ones_are_deleted(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_clickhouse_store()
+    lived(store)
+    command, done = store._writer.command, list[str]()
+
+    def noted(statement: str, **more: object) -> object:
+        done.append(statement.split()[0])
+        return command(statement, **more)
+
+    monkeypatch.setattr(store._writer, "command", noted)
+    for _ in store.rollups.renew(lambda: done.append("sync")):
+        pass
+    order = [what for what in done if what in ("CREATE", "sync", "EXCHANGE", "DROP")][4:]
+    assert order == ["CREATE"] * 4 + ["sync"] + ["EXCHANGE"] * 4 + ["sync"] + ["DROP"] * 4
+
+
+def tables(store: ClickHouseStore) -> list[str]:
+    return [str(row[0]) for row in store._writer.query(f"SHOW TABLES FROM {store._database}").result_rows]

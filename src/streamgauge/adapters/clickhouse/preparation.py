@@ -3,6 +3,7 @@
 from clickhouse_connect.driver.client import Client
 
 from streamgauge.adapters.clickhouse import schema
+from streamgauge.adapters.clickhouse.rollups import drop_renewed
 from streamgauge.domain.errors import StartRefused
 
 
@@ -10,6 +11,7 @@ def prepare(client: Client, database: str) -> None:
     """Afterwards every table is there. Raises StartRefused when damaged parts were put aside."""
     client.command(f"CREATE DATABASE IF NOT EXISTS {database}")
     _refuse_broken_parts(client, database)
+    drop_renewed(client, database)
     for table in schema.TABLES:
         client.command(schema.create(table, database))
 

@@ -1,6 +1,8 @@
 """`Progress` as a SQLite file of its own: writing it never waits for the log."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +72,11 @@ class SqliteProgress:
                 "SELECT account_id, livemode, events, cancellations, redriven FROM applied"
             ).fetchall()
         return {Tenant(account_id, bool(livemode)): Tally(*counts) for account_id, livemode, *counts in rows}
+
+    def copy_to(self, path: Path) -> None:
+        """As it is now, into a file that is not there yet; not synced."""
+        with self._database.reading() as connection, closing(sqlite3.connect(path)) as copy:
+            connection.backup(copy)
 
     def close(self) -> None:
         self._database.close()

@@ -68,8 +68,12 @@ class DataFolder:
     @property
     def engine_socket(self) -> str:
         """Where the engine listens for its edges. A path that is too long for a socket is given relative."""
-        path = str(self.path / "engine.sock")
-        return path if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX else os.path.relpath(path)
+        return _socket_path(self.path / "engine.sock")
+
+    @property
+    def upkeep_socket(self) -> str:
+        """The same for the folder's owner."""
+        return _socket_path(self.scratch / "upkeep.sock")
 
     def lock(self) -> None:
         """Hold the folder until the process and all that inherit the lock have ended, however they end."""
@@ -121,3 +125,8 @@ class DataFolder:
                 f"{self.path}: has format {found}, and this program ({__version__}) knows up to {FORMAT}; "
                 "start the version that wrote it, or a newer one"
             )
+
+
+def _socket_path(path: Path) -> str:
+    absolute = str(path)
+    return absolute if len(os.fsencode(absolute)) <= _SOCKET_PATH_BYTES_MAX else os.path.relpath(absolute)

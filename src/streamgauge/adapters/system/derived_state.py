@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from streamgauge.adapters.system.durable_files import remove, sync_folder, write
+from streamgauge.adapters.system.durable_files import remove, sync_folder, sync_folders, write
 from streamgauge.domain.errors import Corrupt
 from streamgauge.engine.ports.rebuild import Stage
 
@@ -59,6 +59,9 @@ class FolderState:
                 return found
         write(path, f"{secrets.token_hex(16)}\n")
         return path.read_text().strip()
+
+    def sync_store(self) -> None:
+        sync_folders(self._store)
 
     def delete(self) -> None:
         shutil.rmtree(self._filter, ignore_errors=False, onerror=_but_for_what_is_gone)

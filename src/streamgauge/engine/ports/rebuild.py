@@ -1,6 +1,6 @@
 """What a rebuild needs of the world: rollups that can be made anew, and a mark that outlives a crash."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -14,6 +14,14 @@ class Rollups(Protocol):
 
         Cut short anywhere, they are incomplete until it is called again. Nothing may be inserted meanwhile.
         Raises like the store.
+        """
+
+    def renew(self, sync: Callable[[], None]) -> Generator[tuple[int, int], None, None]:
+        """The same while they are read and added to: made anew beside those that are there, portion by portion, and at
+        the end put into their place. Yields (events done, events in all) after each portion but the last.
+
+        Steps may be inserted between portions, and not within one. Left in the middle, at whatever moment, the
+        rollups are those from before. `sync` makes the names of the store's files durable.
         """
 
 
@@ -42,6 +50,9 @@ class DerivedState(Protocol):
 
     def note_store_format(self, number: int) -> None:
         """The store is complete in this format. Durable on return; `delete` forgets it."""
+
+    def sync_store(self) -> None:
+        """What the files of the store are called is durable on return. It may be in use."""
 
     def delete(self) -> None:
         """Delete store and progress; neither is open. What is not there is no fault. Durable on return."""
