@@ -138,8 +138,8 @@ def _stamp(event: Event) -> int:
     return event.timestamp_ms
 
 
-def check(store: UsageStore, history: History, step_events_max: int) -> None:
-    world = World(store=store, step_events_max=step_events_max)
+def check(store: UsageStore, history: History, step_events_max: int, ahead_entries_min: int) -> None:
+    world = World(store=store, step_events_max=step_events_max, ahead_entries_min=ahead_entries_min)
     meters: dict[str, Meter] = {name: world.add_meter(name, formula, window) for name, formula, window in METERS}
     for customer in CUSTOMERS:
         world.add_customer(customer)
@@ -184,25 +184,30 @@ def _split(act: Sequence[Event | Cancel]) -> list[list[Event] | Cancel]:
     return [sent, *(each for each in act if isinstance(each, Cancel))]
 
 
-@settings(max_examples=150, deadline=None)
-@given(histories, st.sampled_from([1, 3, 1_000]))
+# Steps are judged one after the other, or each beside the insert of the one before.
+aheads = st.sampled_from([1, 10**9])
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories, st.sampled_from([1, 3, 1_000]), aheads)
 def test_any_way_of_the_same_events_gives_the_totals_of_a_naive_recomputation(
-    history: History, step_events_max: int
+    history: History, step_events_max: int, ahead_entries_min: int
 ) -> None:
-    check(MemoryUsageStore(), history, step_events_max)
+    check(MemoryUsageStore(), history, step_events_max, ahead_entries_min)
 
 
 @pytest.mark.timeout(600)
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(history=histories, step_events_max=st.sampled_from([3, 1_000]))
+@given(history=histories, step_events_max=st.sampled_from([3, 1_000]), ahead_entries_min=aheads)
 def test_the_clickhouse_store_obeys_the_same_law(
     new_clickhouse_store: Callable[[], ClickHouseStore],
     history: History,
     step_events_max: int,
+    ahead_entries_min: int,
 ) -> None:
-    check(new_clickhouse_store(), history, step_events_max)
+    check(new_clickhouse_store(), history, step_events_max, ahead_entries_min)
 
 
 @settings(max_examples=100, deadline=None)

@@ -95,6 +95,7 @@ class World:
     accept_unknown_customers: bool = False
     window_ms: int = WINDOW_MS
     step_events_max: int = 1_000
+    ahead_entries_min: int = 10**9  # 1: whatever waits is judged beside the insert of the step before
 
     def __post_init__(self) -> None:
         self.log = MemoryEventLog(self.clock)
@@ -117,6 +118,7 @@ class World:
             self.judging,
             self.deduplication,
             step_events_max=self.step_events_max,
+            ahead_entries_min=self.ahead_entries_min,
         )
 
     def accept(self, *events: Event, tenant: Tenant = TENANT) -> LogRecord:

@@ -52,7 +52,7 @@ class DataPlane:
 
 def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_server: bool = False) -> DataPlane:
     """Open everything that applying needs in a locked folder. Raises StartRefused."""
-    from streamgauge.adapters.clickhouse.clients import embedded_clients
+    from streamgauge.adapters.clickhouse.clients import another_embedded_client, embedded_clients
     from streamgauge.adapters.clickhouse.store import ClickHouseStore
 
     # What a library writes aside belongs on the same disk and to the same owner.
@@ -64,7 +64,7 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     stack.callback(log.close)
     progress = SqliteProgress(folder.progress)
     stack.callback(progress.close)
-    store = ClickHouseStore(*embedded_clients(folder.store))
+    store = ClickHouseStore(*embedded_clients(folder.store), seeker=another_embedded_client(folder.store))
     stack.callback(store.close)
     if state.store_format() != STORE_FORMAT:
         state.note_store_format(STORE_FORMAT)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CancelBlock, Cancellation, LoggedCancel, effective
-from streamgauge.domain.errors import Corrupt
+from streamgauge.domain.errors import Corrupt, Overloaded, Unavailable
 from streamgauge.domain.event_block import EventBlock
 from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.log_block import LogBlock, decode_block
@@ -29,13 +30,23 @@ logger = logging.getLogger(__name__)
 STEP_SPAN_MAX_MS: Final = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one range of the log comes to."""
+# So many entries must wait behind a step for the next one to be judged beside its insert. With fewer, what arrives
+# meanwhile belongs in the next step, too.
+AHEAD_ENTRIES_MIN: Final = 100_000
 
+
+@dataclass(slots=True)
+class _Step:
+    """What one range of the log comes to. `again`: an attempt that did not come to its end may have stored some of it.
+    `is_claimed`: deduplication knows its claims."""
+
+    intent: Intent
+    last_ms: int
     settled: SettledEvents | None
     cancellations: Sequence[Cancellation]
     tallies: dict[Tenant, Tally]
+    again: bool
+    is_claimed: bool = False
 
 
 class Applier:
@@ -45,6 +56,9 @@ class Applier:
     a crash at any point, or an error, the same range is judged again, gives the same rows, and the store, which is told
     so, leaves out those that it has. Judging looks only at what lies before the range, so the second time nothing has
     changed.
+
+    While a long log waits, the next range is judged beside the insert of this one, which the store does in other
+    threads. Of what lies before it, it then finds this range's claims among the recent ones, and all else in the store.
     """
 
     def __init__(
@@ -56,6 +70,7 @@ class Applier:
         deduplication: Deduplication,
         *,
         step_events_max: int,
+        ahead_entries_min: int = AHEAD_ENTRIES_MIN,
     ) -> None:
         self._log = log
         self._progress = progress
@@ -63,7 +78,10 @@ class Applier:
         self._judging = judging
         self._deduplication = deduplication
         self._step_events_max = step_events_max
+        self._ahead_entries_min = ahead_entries_min
         self._checkpoint = progress.checkpoint()
+        self._next: _Step | None = None  # judged, and not begun or not ended
+        self._inserting = ThreadPoolExecutor(1, thread_name_prefix="insert")
         if (left_behind := progress.intent()) is not None:
             logger.info("redo offset=%d next_offset=%d", left_behind.first_offset, left_behind.next_offset)
 
@@ -76,26 +94,51 @@ class Applier:
 
         Raises Corrupt (naming the offset), StorageFull or Unavailable: the same step can be run again.
         """
-        left_behind = self._progress.intent()
-        intent, records = self._next_range(left_behind)
-        if not records:
+        step, self._next = self._next, None
+        if step is None:
+            step = self._judged(*self._range(self._progress.intent()))
+        if step is None:
             return 0
-        step = self._judged(records)
+        if step.settled is not None and not step.is_claimed:
+            self._deduplication.claim(step.settled, step.last_ms)
+            step.is_claimed = True
+        try:
+            if self._log.end_offset() - step.intent.next_offset < self._ahead_entries_min:
+                self._store_step(step)
+            else:
+                self._next = self._judged_beside(step)
+        except BaseException:
+            step.again, self._next = True, step
+            raise
+        self._checkpoint = Checkpoint(step.intent.next_offset, step.last_ms)
+        self._deduplication.complete(self._checkpoint)
+        return step.intent.next_offset - step.intent.first_offset
+
+    def _store_step(self, step: _Step) -> None:
+        """In this order: what was intended and is not complete is done again."""
+        intent, again = step.intent, step.again
         self._progress.intend(intent)
-        last_ms = records[-1].received_at_ms
         if step.settled is not None:
-            self._store.insert(step.settled, step=intent.first_offset, again=left_behind is not None)
+            self._store.insert(step.settled, step=intent.first_offset, again=again)
         if step.cancellations:
             # After the events, because a range may cancel what it holds itself.
-            self._store.cancel(step.cancellations, step=intent.first_offset, again=left_behind is not None)
-        if step.settled is not None:
-            self._deduplication.claim(step.settled, last_ms)
-        self._checkpoint = Checkpoint(intent.next_offset, last_ms)
-        self._progress.advance(self._checkpoint, step.tallies)
-        self._deduplication.complete(self._checkpoint)
-        return intent.next_offset - intent.first_offset
+            self._store.cancel(step.cancellations, step=intent.first_offset, again=again)
+        self._progress.advance(Checkpoint(intent.next_offset, step.last_ms), step.tallies)
 
-    def _next_range(self, left_behind: Intent | None) -> tuple[Intent, Sequence[LogRecord]]:
+    def _judged_beside(self, step: _Step) -> _Step | None:
+        """Store the step, and judge the one behind it meanwhile. Raises what storing raises."""
+        storing = self._inserting.submit(self._store_step, step)
+        following = None
+        try:
+            records = self._log.read(step.intent.next_offset, events_max=self._step_events_max)
+            following = self._judged(step.intent.next_offset, within_an_hour(records), beside=True)
+        except (Corrupt, Overloaded, Unavailable) as error:
+            logger.info("judging ahead of offset=%d failed, and is done again: %s", step.intent.next_offset, error)
+        finally:
+            storing.result()
+        return following
+
+    def _range(self, left_behind: Intent | None) -> tuple[int, Sequence[LogRecord], bool]:
         """The range of an intent that a crash left behind, exactly; else what follows the checkpoint."""
         offset = self._checkpoint.next_offset
         if left_behind is not None:
@@ -103,28 +146,38 @@ class Applier:
             records = self._log.read(left_behind.first_offset, events_max=size)
             if not records or records[-1].next_offset != left_behind.next_offset:
                 raise Corrupt(f"event log, offset {offset}: the range {left_behind} of the intent is not there")
-            return left_behind, records
-        records = self._log.read(offset, events_max=self._step_events_max)
-        if records:
-            last_ms = records[0].received_at_ms + STEP_SPAN_MAX_MS
-            records = [record for record in records if record.received_at_ms < last_ms]
-        return Intent(offset, records[-1].next_offset if records else offset), records
+            return left_behind.first_offset, records, True
+        return offset, within_an_hour(self._log.read(offset, events_max=self._step_events_max)), False
 
-    def _judged(self, records: Sequence[LogRecord]) -> _Step:
+    def _judged(
+        self, offset: int, records: Sequence[LogRecord], again: bool = False, *, beside: bool = False
+    ) -> _Step | None:
+        """None when there are no records; or, `beside` the insert of the step before, when the store must be asked for
+        more than claims."""
         events: list[LoggedBlock] = []
         cancels: list[LoggedCancel] = []
         tallies: dict[Tenant, Tally] = {}
         for record in records:
             block = contents_of(record)
+            if beside and not isinstance(block, EventBlock):
+                return None
             for tenant, tally in block.tallies.items():
                 tallies[tenant] = tallies.get(tenant, NOTHING) + tally
             if isinstance(block, CancelBlock):
                 cancels += logged_cancels(block, record)
             else:
                 events.append(logged_events(block, record))
-        below_offset = records[0].first_offset
-        settled = self._judging.settled(received(events), below_offset=below_offset) if events else None
-        return _Step(settled, self._cancellations(cancels, settled, below_offset), tallies)
+        if not records:
+            return None
+        settled = self._judging.settled(received(events), below_offset=offset) if events else None
+        return _Step(
+            Intent(offset, records[-1].next_offset),
+            records[-1].received_at_ms,
+            settled,
+            self._cancellations(cancels, settled, offset),
+            tallies,
+            again,
+        )
 
     def _cancellations(
         self, cancels: Sequence[LoggedCancel], settled: SettledEvents | None, below_offset: int
@@ -137,6 +190,14 @@ class Applier:
         if settled is not None:
             counted += settled.counted(hashes)
         return effective(cancels, counted)
+
+
+def within_an_hour(records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+    """The first of them, up to STEP_SPAN_MAX_MS after the first one was received."""
+    if not records:
+        return records
+    last_ms = records[0].received_at_ms + STEP_SPAN_MAX_MS
+    return [record for record in records if record.received_at_ms < last_ms]
 
 
 def logged_events(block: EventBlock | RedriveBlock, record: LogRecord) -> LoggedBlock:

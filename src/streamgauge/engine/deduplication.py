@@ -113,7 +113,10 @@ class Deduplication:
         return claims
 
     def claim(self, settled: SettledEvents, last_ms: int) -> None:
-        """Remember what was counted until `last_ms`, once the store has it, and forget what left the window by then."""
+        """Remember what a step counts, which was received until `last_ms`, and forget what left the window by then.
+
+        The store need not have it yet: until it has, its claims are found among the recent ones.
+        """
         self._recent.add(settled)
         with self._lock:
             self._filter.add(settled.claimed_hashes, last_ms)

@@ -33,8 +33,8 @@ class _Step:
 
 
 class RecentClaims:
-    """Of up to `claims_max` claims, the newest first to be kept; whole steps are forgotten. What it finds is claimed;
-    what it does not find may be claimed all the same. May be asked from several threads at once."""
+    """Up to `claims_max` of the newest claims, and all of the last step; whole steps are forgotten. What it finds
+    is claimed; what it does not find may be claimed by an older step. May be asked from several threads at once."""
 
     def __init__(self, claims_max: int = RECENT_CLAIMS_MAX) -> None:
         self._claims_max = claims_max
@@ -43,13 +43,14 @@ class RecentClaims:
         self._lock = threading.Lock()
 
     def add(self, settled: SettledEvents) -> None:
-        """What counted in a step, once the store has it."""
+        """What counted in a step."""
         rows = settled.by_hash[settled.is_counted[settled.by_hash]]
         step = _Step(settled.hashes[rows], rows, settled.table.select(_KEPT))
         with self._lock:
             self._steps.append(step)
             self._count += len(rows)
-            while self._count > self._claims_max:
+            # Never the newest: it is judged by before the store has it.
+            while self._count > self._claims_max and len(self._steps) > 1:
                 self._count -= len(self._steps.popleft().rows)
 
     def clear(self) -> None:
@@ -74,11 +75,15 @@ class RecentClaims:
         for step in steps:
             open_rows = np.flatnonzero(~found)
             at = np.searchsorted(step.hashes, hashes[rows[open_rows]])
-            is_hit = at < len(step.hashes)
-            is_hit[is_hit] = step.hashes[at[is_hit]] == hashes[rows[open_rows[is_hit]]]
-            hits, places = open_rows[is_hit], step.rows[at[is_hit]]
-            if len(hits):
-                found[hits] = _is_repeated(step.events, places, events, rows[hits], since_ms, below_offset)
+            while True:  # as often as different identifiers of the step share a hash, which is once
+                is_hit = at < len(step.hashes)
+                is_hit[is_hit] = step.hashes[at[is_hit]] == hashes[rows[open_rows[is_hit]]]
+                open_rows, at = open_rows[is_hit], at[is_hit]
+                if not len(open_rows):
+                    break
+                places = step.rows[at]
+                found[open_rows] |= _is_repeated(step.events, places, events, rows[open_rows], since_ms, below_offset)
+                at = at + 1
         return found
 
 
@@ -90,8 +95,7 @@ def _is_repeated(
     since_ms: NDArray[np.int64],
     below_offset: int,
 ) -> NDArray[np.bool_]:
-    """Whether the claim at each place is repeated by the event in the same row. Two different identifiers that share a
-    hash in one step are one place here: then the store must be asked."""
+    """Whether the claim at each place is repeated by the event in the same row."""
     claim = claims.take(pa.array(places))
     tenant = events.tenant[rows]
     accounts = pa.array([each.account_id for each in events.tenants], pa.string()).take(pa.array(tenant))

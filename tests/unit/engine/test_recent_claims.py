@@ -79,6 +79,9 @@ def test_identifiers_that_share_a_hash_are_told_apart() -> None:
     recent = RecentClaims()
     recent.add(step([one]))
     assert repeated(recent, [one, other]) == [True, False]
+    both = RecentClaims()
+    both.add(step([one, other]))
+    assert repeated(both, [one, other]) == [True, True]
 
 
 def test_the_oldest_steps_are_forgotten() -> None:
@@ -86,5 +89,7 @@ def test_the_oldest_steps_are_forgotten() -> None:
     for first_offset, names in enumerate((["a"], ["b", "c"], ["d"])):
         recent.add(step(names, first_offset=first_offset))
     assert repeated(recent, ["a", "b", "c", "d"]) == [False, True, True, True]
+    recent.add(step(["e", "f", "g", "h"], first_offset=4))
+    assert repeated(recent, ["d", "e", "h"]) == [False, True, True]
     recent.clear()
-    assert repeated(recent, ["d"]) == [False]
+    assert repeated(recent, ["e"]) == [False]

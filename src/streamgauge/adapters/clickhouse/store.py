@@ -40,11 +40,14 @@ _IDENTIFIED: Final = "identifier = {identifier:String} AND account = {account:St
 
 
 class ClickHouseStore:
-    """Two clients: one for applying and one for reading, so that a query does not wait for an insert."""
+    """Clients of their own for inserts, for queries, and for looking up claims: none of these waits for another."""
 
-    def __init__(self, writer: Client, reader: Client, database: str = "streamgauge") -> None:
+    def __init__(
+        self, writer: Client, reader: Client, database: str = "streamgauge", *, seeker: Client | None = None
+    ) -> None:
         self._writer = writer
         self._reader = reader
+        self._seeker = seeker or writer
         self._database = database
         self._reading = threading.Lock()
         with translated("create the usage store's tables"):
@@ -77,9 +80,9 @@ class ClickHouseStore:
         for listed in _lists(hashes):
             with translated("look up identifiers"):
                 sql = _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
-                places = self._writer.query(sql, settings=_LOOKUP_SETTINGS).result_rows
+                places = self._seeker.query(sql, settings=_LOOKUP_SETTINGS).result_rows
                 for offsets in _lists([offset for offset, _ in places]):
-                    rows = self._writer.query(
+                    rows = self._seeker.query(
                         "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
                         f"FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN ({offsets}) "
                         f"AND {_received_since(since_ms)}",
@@ -173,6 +176,8 @@ class ClickHouseStore:
 
     def close(self) -> None:
         self._reader.close()
+        if self._seeker is not self._writer:
+            self._seeker.close()
         self._writer.close()
 
     def _look_up(self, doing: str, sql: str) -> Sequence[Sequence[Any]]:
