@@ -22,7 +22,12 @@ FAR_BACKLOG_EVENTS, FAR_POLL_SECONDS = 200_000, 0.1
 IDLE_SECONDS_MAX = 1
 PAGE_SUMMARIES = 100  # the most that a page may have
 ALERT_THRESHOLD = 10**12  # more than any run adds up to
-STUCK_SECONDS_MAX = 60  # without any progress of the backlog
+STUCK_SECONDS_MAX = 60  # without any progress of the backlog, or of what is reported
+REPORTED_POLL_SECONDS = 0.1
+REPORTS = (
+    "/v2/core/events?limit=100&types[0]=v1.billing.meter.error_report_triggered"
+    "&types[1]=v1.billing.meter.no_meter_found"
+)
 
 
 class Control:
@@ -111,12 +116,36 @@ class Control:
                 raise BenchmarkFailed(f"the backlog stands at {backlog:,} events for {STUCK_SECONDS_MAX} s")
         return first
 
+    def wait_until_reported(self, rejected: int) -> None:
+        """Poll until the error reports tell of so many events.
+
+        Raises BenchmarkFailed when they tell of more, or of no more for STUCK_SECONDS_MAX.
+        """
+        reported, moved_at = self._reported_events(), time.monotonic()
+        while reported < rejected:
+            time.sleep(REPORTED_POLL_SECONDS)
+            now_reported = self._reported_events()
+            if now_reported > reported:
+                reported, moved_at = now_reported, time.monotonic()
+            elif time.monotonic() - moved_at >= STUCK_SECONDS_MAX:
+                break
+        if reported != rejected:
+            raise BenchmarkFailed(f"error reports tell of {reported:,} events, and {rejected:,} were rejected")
+
     def total(self, meter_id: str, customer: str, range_seconds: tuple[int, int]) -> Decimal:
         """The summary of one meter and customer over the whole range, exactly as printed in the JSON; none is 0."""
         start_time, end_time = range_seconds
         query = urlencode({"customer": customer, "start_time": start_time, "end_time": end_time})
         summaries = self._call("GET", f"/v1/billing/meters/{meter_id}/event_summaries?{query}")["data"]
         return sum((Decimal(summary["aggregated_value"]) for summary in summaries), start=Decimal(0))
+
+    def _reported_events(self) -> int:
+        reported, url = 0, REPORTS
+        while url:
+            page = self._call("GET", url)
+            reported += sum(int(report["data"]["reason"]["error_count"]) for report in page["data"])
+            url = page["next_page_url"]
+        return reported
 
     def _create_share(self, indexes: Iterable[int]) -> list[str]:
         with closing(Control(self._port)) as own:

@@ -18,6 +18,8 @@ from benchmarks.workload import EVENTS_PER_REQUEST, Fates, Shape, Workload
 SETUP_SECONDS_ADVISED = 20
 CEILING_SECONDS = 3.0
 THREADS_SHOWN = 8
+# From this share on, a run is over when all of them are reported: at most 10 s later, when their window has ended.
+INVALID_SHARE_REPORTED = 0.01
 DISK_BYTES_PER_EVENT_SHOWN = 0.1
 
 
@@ -40,6 +42,7 @@ class ThroughputRun:
     """One run on a fresh folder. Both rates count all events sent, from the first byte sent: `acknowledged` to the
     last 200, `visible` until the backlog was 0. `disk_bytes` after the server has stopped. Shares of all cores are from
     the first byte until the backlog was 0; `stolen` is what the host of a virtual machine gave to others.
+    `seconds_from_visible_to_reported`: until error reports told of all that was rejected, when much was.
     """
 
     events: int
@@ -64,6 +67,7 @@ class ThroughputRun:
     stolen_share_of_cores: float
     disk_bytes: dict[str, int]
     totals_checked: int
+    seconds_from_visible_to_reported: float | None = None
     ceilings: tuple[Ceiling, ...] = ()
 
     def ratio_to(self, kind: Kind) -> float | None:
@@ -94,6 +98,10 @@ def run(plan: Plan, data_dir: Path, note: Callable[[str], None]) -> ThroughputRu
                 visible_ns = time.perf_counter_ns()
                 after, stolen_after = server.use(), machine.stolen_seconds()
                 accepted_events = control.accepted_events()
+                seconds_reported: float | None = None
+                if plan.shape.invalid_share >= INVALID_SHARE_REPORTED:
+                    control.wait_until_reported(workload.fates(result.requests).rejected)
+                    seconds_reported = (time.perf_counter_ns() - visible_ns) / 1e9
             events = result.requests * EVENTS_PER_REQUEST
             if accepted_events != events:
                 raise BenchmarkFailed(f"{events:,} events were acknowledged, the server says {accepted_events:,}")
@@ -130,6 +138,7 @@ def run(plan: Plan, data_dir: Path, note: Callable[[str], None]) -> ThroughputRu
         stolen_share_of_cores=(stolen_after - stolen_before) / core_seconds,
         disk_bytes=disk_bytes(data_dir),
         totals_checked=checked,
+        seconds_from_visible_to_reported=seconds_reported,
         ceilings=ceilings,
     )
 
@@ -160,6 +169,7 @@ def figures(runs: Sequence[ThroughputRun]) -> list[Figure]:
             of("acknowledgement p99.9", "ms", lambda run: run.ack_ms_p999),
             of("acknowledgement, slowest", "ms", lambda run: run.ack_ms_max),
             of("requests refused (429, 503)", "", lambda run: run.requests_refused),
+            of("visible → all rejected are reported", "s", lambda run: run.seconds_from_visible_to_reported),
             of("waiting after the last ack", "events", lambda run: run.backlog_events_after_last_ack),
         ),
         *report.by_key("CPU", "s per million", runs, lambda run: run.server_cpu_seconds_per_million),

@@ -30,6 +30,7 @@ from streamgauge.cli import cli
 from streamgauge.config import ENVIRONMENT_PREFIX, Config
 from streamgauge.domain.errors import StreamgaugeError
 from streamgauge.domain.fate import RejectionCode
+from streamgauge.engine.ports.poster import PostFailure
 from tests.docs.pages import PACKAGE, ROOT, Page, all_pages, page
 
 OPERATING = page("docs/operating.md")
@@ -158,6 +159,11 @@ def test_the_link_in_an_error_leads_to_its_heading() -> None:
 def test_every_rejection_code_is_documented_in_order_of_precedence() -> None:
     codes = [f"`{code}`" for code in RejectionCode]
     assert [row[0] for row in ERRORS.rows() if row[0].startswith("`")] == codes
+
+
+def test_every_error_of_a_delivery_is_documented() -> None:
+    section = OPERATING.section("Deliveries do not arrive")
+    assert [each for each in (*PostFailure, "internal_error") if f"| `{each}` |" not in section] == []
 
 
 # Command line

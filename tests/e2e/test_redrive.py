@@ -80,6 +80,7 @@ def test_what_was_rejected_for_a_missing_customer_is_redriven_once_it_is_there(s
         assert client.total(meter, customer) == 250
         receipt = client.receipt(f"{name}-{customer}-7")
         assert (receipt["status"], receipt["repeats"]) == ("counted", 0)
+        assert (receipt["code"], receipt["first_code"]) == (None, "meter_event_customer_not_found")
         letter = client.get(f"{URL}/{name}-{customer}-7", 200)
         assert (letter["status"], letter["received_at"]) == ("closed", receipt["received_at"])
         assert client.get("/streamgauge/status")["accepted_events"] == accepted

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -72,6 +72,13 @@ class Receiver:
             assert time.monotonic() < deadline, f"{len(found)} of {count} came: {self.posted}"
             time.sleep(0.01)
         return found
+
+    def wait_for_all(self, event_ids: Collection[str]) -> None:
+        """Until each of these events came."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while missing := set(event_ids) - {each.event["id"] for each in self.posted}:
+            assert time.monotonic() < deadline, f"{missing} did not come"
+            time.sleep(0.01)
 
     def _received(self, posted: Posted) -> int:
         with self._lock:

@@ -21,7 +21,8 @@ class StoredEvent:
     """One event as the log or the store holds it. `timestamp_ms` is None where none was given and none was settled.
 
     Of a redriven event, `log_offset` and `received_at_ms` are those of the redrive, and `first_offset` and
-    `first_received_at_ms` tell of its first receipt; None: it was not redriven.
+    `first_received_at_ms` tell of its first receipt; None: it was not redriven. `first_code` and `first_meter` are what
+    it was rejected with then, where that row was seen, too.
     """
 
     identifier: str
@@ -41,6 +42,8 @@ class StoredEvent:
     cancelled_at_ms: int | None = None
     first_offset: int | None = None
     first_received_at_ms: int | None = None
+    first_code: str = ""
+    first_meter: str = ""
 
     def says_the_same_as(self, other: "StoredEvent") -> bool:
         """Whether a resend repeats the content; two events without a timestamp do, whenever they were received."""
@@ -83,7 +86,8 @@ class Receipt:
     `repeats` are the later events that were recognised as duplicates, `conflicting_repeats` those of them whose
     content differs from the event that counted, which may have been cancelled since; `repeated` tells when the first
     of them came. `bucket_ms` is the start of the minute that the event counts in, `message` what its code means.
-    `log_offset` is where it was received; of a redriven event, `judged_offset` is where it was taken up again.
+    `log_offset` is where it was received; of a redriven event, `judged_offset` is where it was taken up again, and
+    `first_code` and `first_meter` say what it was rejected with before, and so reported.
     """
 
     identifier: str
@@ -106,6 +110,8 @@ class Receipt:
     bucket_ms: int | None = None
     cancelled_at_ms: int | None = None
     redriven_at_ms: int | None = None
+    first_code: str | None = None
+    first_meter: str | None = None
     repeated: tuple[Repeat, ...] = ()
     error_report_id: str | None = None
     hints: tuple[Hint, ...] = ()
@@ -138,6 +144,8 @@ def receipt_of(events: Sequence[StoredEvent], told: StoredEvent | None = None) -
         log_offset=told.log_offset if told.first_offset is None else told.first_offset,
         judged_offset=told.log_offset,
         redriven_at_ms=told.received_at_ms if told.first_offset not in (None, told.log_offset) else None,
+        first_code=told.first_code or None,
+        first_meter=told.first_meter or None,
         key_id=told.key_id or None,
         session_id=told.session_id or None,
         timestamp_given=told.timestamp_given,

@@ -7,7 +7,7 @@ event one counts.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -152,11 +152,21 @@ def _numbers(listed: pa.LargeListScalar) -> np.ndarray[tuple[int], np.dtype[np.i
 
 def acknowledged(events: Iterable[StoredEvent]) -> list[StoredEvent]:
     """Of all rows that tell of an event the one that says its fate, in the order of first receipt: the row that
-    counted if there is one, else the last. A redrive that came too late is no repeat of its event."""
+    counted if there is one, else the last; it also says what the event was rejected with at first. A redrive that came
+    too late is no repeat of its event."""
     fates: dict[int, StoredEvent] = {}
+    firsts: dict[int, StoredEvent] = {}
     for event in sorted(events, key=lambda each: each.log_offset):
         place = event.log_offset if event.first_offset is None else event.first_offset
+        if place == event.log_offset:
+            firsts[place] = event
         known = fates.get(place)
         if known is None or known.status not in _COUNTED:
             fates[place] = event
-    return [fates[place] for place in sorted(fates)]
+    return [_with_first(fates[place], firsts.get(place)) for place in sorted(fates)]
+
+
+def _with_first(event: StoredEvent, first: StoredEvent | None) -> StoredEvent:
+    if first is None or first is event:
+        return event
+    return replace(event, first_code=first.code, first_meter=first.meter)

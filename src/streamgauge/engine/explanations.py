@@ -44,7 +44,7 @@ class Explanations:
             replace(
                 each,
                 message=_message(each, meters.get(each.meter or "")),
-                error_report_id=reports.get(_report_key(each)) if each.code else None,
+                error_report_id=None if (key := _report_key(each)) is None else reports.get(key),
                 hints=(*each.hints, *others.get(each.log_offset, ())),
             )
             for each in receipts
@@ -53,7 +53,7 @@ class Explanations:
     def _reports(self, tenant: Tenant, receipts: Sequence[Receipt]) -> dict[tuple[str, int], str]:
         """Ids by meter ("" for none) and window's start."""
         found: dict[tuple[str, int], str] = {}
-        for meter, start_ms in {_report_key(each) for each in receipts if each.code}:
+        for meter, start_ms in {key for each in receipts if (key := _report_key(each)) is not None}:
             created_ms = start_ms + VALIDATION_WINDOW_MS
             wanted = NotificationFilter(
                 style=Style.THIN,
@@ -89,8 +89,14 @@ def _message(receipt: Receipt, meter: Meter | None) -> str | None:
     )
 
 
-def _report_key(receipt: Receipt) -> tuple[str, int]:
-    return receipt.meter or "", window_start_of(receipt.received_at_ms)
+def _report_key(receipt: Receipt) -> tuple[str, int] | None:
+    """Meter ("" for none) and window's start of the report that told of it; None: none did. A redriven event was
+    reported for what it was rejected with at first, and is not reported again."""
+    if receipt.redriven_at_ms is not None:
+        code, meter = receipt.first_code, receipt.first_meter
+    else:
+        code, meter = receipt.code, receipt.meter
+    return None if not code else (meter or "", window_start_of(receipt.received_at_ms))
 
 
 def _usage(receipt: Receipt) -> Usage | None:

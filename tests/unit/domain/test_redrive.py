@@ -166,6 +166,14 @@ def test_each_acknowledged_event_has_one_fate_in_the_order_of_first_receipt(
     assert told == fates
 
 
+def test_a_redriven_event_knows_what_it_was_rejected_with_at_first() -> None:
+    rows = [stored(1, Fate.REJECTED, "a"), stored(5, Fate.REJECTED, "b", 1), stored(7, Fate.COUNTED, "", 1)]
+    (told,) = acknowledged(rows)
+    assert (told.status, told.first_code) == (Fate.COUNTED, "a")
+    (told,) = acknowledged(rows[:1])
+    assert told.first_code == ""
+
+
 def _first_place(event: StoredEvent) -> int:
     return event.log_offset if event.first_offset is None else event.first_offset
 

@@ -59,6 +59,7 @@ class ReceiptObject(msgspec.Struct, frozen=True, kw_only=True):
     repeated: list[RepeatObject]
     cancellation: CancellationObject | None
     redriven_at: str | None
+    first_code: str | None
     error_report: str | None
     hints: list[HintObject]
 
@@ -102,6 +103,7 @@ def receipt_object(tenant: Tenant, receipt: Receipt) -> ReceiptObject:
         ],
         cancellation=_cancellation(tenant, receipt),
         redriven_at=_time(receipt.redriven_at_ms),
+        first_code=receipt.first_code,
         error_report=receipt.error_report_id,
         hints=[HintObject(type=each.kind, identifiers=list(each.identifiers)) for each in receipt.hints],
     )

@@ -66,6 +66,7 @@ def test_a_receipt_tells_what_became_of_an_event(edge: ControlEdge) -> None:
         ],
         "cancellation": None,
         "redriven_at": None,
+        "first_code": None,
         "error_report": None,
         "hints": [{"type": "repeated_with_different_content", "identifiers": []}],
     }
@@ -123,9 +124,11 @@ def test_a_receipt_tells_of_a_cancellation_with_the_id_that_the_adjustment_had(e
     }
 
 
-def test_a_receipt_of_a_redriven_event_tells_when(edge: ControlEdge) -> None:
-    told = document(edge.get(know(edge, replace(COUNTED, redriven_at_ms=NOW_MS + 5, judged_offset=70))))
+def test_a_receipt_of_a_redriven_event_tells_when_and_of_what_was_before(edge: ControlEdge) -> None:
+    redriven = replace(COUNTED, redriven_at_ms=NOW_MS + 5, judged_offset=70, first_code="no_meter")
+    told = document(edge.get(know(edge, redriven)))
     assert (told["log_position"], told["redriven_at"]) == ("0:7", "2024-06-01T12:00:00.128Z")
+    assert (told["code"], told["first_code"]) == (None, "no_meter")
 
 
 @pytest.mark.parametrize("code", RejectionCode)
@@ -157,6 +160,12 @@ def test_a_receipt_names_the_report_that_told_of_the_event(edge: ControlEdge) ->
             received_at_ms=start_ms + 9_999,
         )
         assert document(edge.get(know(edge, rejected)))["error_report"] == reports[start_ms, meter_id]
+        # What it was reported for when it was received; by the meter and code of now it would be another report.
+        for now in (replace(rejected, status=Fate.COUNTED, code=None), replace(rejected, code="archived_meter")):
+            redriven = replace(
+                now, meter=meter, redriven_at_ms=NOW_MS, first_code=rejected.code, first_meter=rejected.meter
+            )
+            assert document(edge.get(know(edge, redriven)))["error_report"] == reports[start_ms, meter_id]
     unreported = replace(rejected, received_at_ms=RECEIVED_MS + 30_000)
     assert document(edge.get(know(edge, unreported)))["error_report"] is None
 
