@@ -25,8 +25,9 @@ def outcome(ask: Callable[[], httpx.Response]) -> str:
     return "200" if answer.status_code == 200 else str(answer.json()["error"]["code"])
 
 
+@pytest.mark.parametrize("call", ["sync", "write"])
 def test_when_the_log_cannot_be_synced_nothing_more_is_accepted_and_what_was_is_kept(
-    tmp_path: Path, shim: Shim
+    tmp_path: Path, shim: Shim, call: str
 ) -> None:
     """Only one call fails: whoever tried again would be told that all is well."""
     server = FaultyServer(tmp_path / "data", environment=shim.environment, apply_interval_ms=10_000)
@@ -42,7 +43,7 @@ def test_when_the_log_cannot_be_synced_nothing_more_is_accepted_and_what_was_is_
                 "/v2/billing/meter_event_stream", json=body, headers={"Authorization": f"Bearer {token}"}
             )
 
-        shim.fail("sync", "log.db-wal", number=1)
+        shim.fail(call, "log.db-wal", number=1)
         with ThreadPoolExecutor(8) as threads:
             outcomes = list(threads.map(lambda number: outcome(lambda: stream(number)), range(40)))
         assert LOST in outcomes
@@ -136,3 +137,34 @@ def test_while_the_log_cannot_be_read_nothing_is_accepted_or_told_and_afterwards
         client.wait_until_applied()
         assert client.total(meter, customer) == 2
     assert server.process.returncode == 0
+
+
+@pytest.mark.parametrize("call", ["write", "sync", "rename"])
+def test_when_the_store_fails_applying_waits_or_ends_and_every_event_counts_once(
+    tmp_path: Path, shim: Shim, call: str
+) -> None:
+    """An insert that failed left nothing half there, so it can be done again, by this process or the next."""
+    server = FaultyServer(tmp_path / "data", environment=shim.environment, unknown_customers="accept")
+    sent, met = 0, 0
+    meter = ""
+    for number in (1, 12):
+        with server, Client(server.url) as client:
+            meter = meter or client.meter("calls")
+            token = client.session()
+            shim.fail(call, "/store/store/", number=number)
+            for _ in range(30):
+                if outcome(partial(_one_more, client, token, "cus", sent)) != "200" or not shim.is_armed:
+                    break
+                sent += 1
+                client.http.get("/streamgauge/status", headers={"Authorization": f"Bearer {client.key}"})
+            met += not shim.is_armed
+            shim.heal()
+            if server.process.poll() is None:
+                server.stop()
+            else:
+                assert server.ended() in (1, EXIT_DISK_FAILED)
+    assert met
+    with Server(server.data_dir, unknown_customers="accept") as healthy, Client(healthy.url) as client:
+        client.stream(client.session(), [event(f"event {number}", "cus") for number in range(sent + 1)])
+        client.wait_until_applied()
+        assert client.total(meter, "cus") == sent + 1

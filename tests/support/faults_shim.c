@@ -2,7 +2,8 @@
 
    FAULTS_TRIGGER names a file. While it exists, its text "<call> <part of a path> <count>" says which calls fail with
    EIO: `sync`, `write` or `read`, on files whose path holds the part. A count of 0 means each of them, 1 the next and
-   no other, 2 the one after it, and so on: each counts it down, and the one that fails removes the file.
+   no other, 2 the one after it, and so on: each counts it down, and the one that fails removes the file. A fourth word
+   `kill-before` or `kill-after` has the whole process group killed there instead, and then there is `rename`, too.
    FAULTS_CLOCK names a file of eight bytes: seconds to add to the wall clock, read at every look. */
 
 #define _GNU_SOURCE
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,60 +37,99 @@ static ssize_t text_of(const char *path, char *text, size_t size) {
     return length;
 }
 
-static int fails(const char *call, int file) {
-    const char *trigger = getenv("FAULTS_TRIGGER");
-    char text[512], path[PATH_MAX], link[64], wanted[16] = "", part[256] = "";
-    int count = 0;
-    if (!trigger || text_of(trigger, text, sizeof text) <= 0) return 0;
-    if (sscanf(text, "%15s %255s %d", wanted, part, &count) < 3 || strcmp(wanted, call)) return 0;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length <= 0) return 0;
-    path[length] = 0;
-    if (!strstr(path, part)) return 0;
-    if (count > 1) {
-        FILE *counted = fopen(trigger, "w");
-        fprintf(counted, "%s %s %d", wanted, part, count - 1);
-        fclose(counted);
-        return 0;
-    }
-    /* Of two threads that fail at once, one removes it and the other goes on. */
-    if (count == 1 && unlink(trigger)) return 0;
-    errno = EIO;
-    return 1;
+enum { NOTHING, FAIL, KILL_AFTER };
+
+static void kill_all(void) {
+    kill(0, SIGKILL);
+    for (;;) pause();
 }
 
-int fsync(int file) { REAL(fsync); return fails("sync", file) ? -1 : real(file); }
-int fdatasync(int file) { REAL(fdatasync); return fails("sync", file) ? -1 : real(file); }
+/* What is to become of this call on the file of that path; one that is to be killed before it does not return. */
+static int met_at(const char *call, const char *path) {
+    const char *trigger = getenv("FAULTS_TRIGGER");
+    char text[512], wanted[16] = "", part[256] = "", what[16] = "";
+    int count = 0;
+    if (!trigger || text_of(trigger, text, sizeof text) <= 0) return NOTHING;
+    if (sscanf(text, "%15s %255s %d %15s", wanted, part, &count, what) < 3 || strcmp(wanted, call)) return NOTHING;
+    if (!strstr(path, part)) return NOTHING;
+    if (count > 1) {
+        FILE *counted = fopen(trigger, "w");
+        fprintf(counted, "%s %s %d %s", wanted, part, count - 1, what);
+        fclose(counted);
+        return NOTHING;
+    }
+    /* Of two threads that fail at once, one removes it and the other goes on. */
+    if (count == 1 && unlink(trigger)) return NOTHING;
+    if (!strcmp(what, "kill-before")) kill_all();
+    if (!strcmp(what, "kill-after")) return KILL_AFTER;
+    errno = EIO;
+    return FAIL;
+}
+
+static int met(const char *call, int file) {
+    char path[PATH_MAX], link[64];
+    if (!getenv("FAULTS_TRIGGER") || access(getenv("FAULTS_TRIGGER"), F_OK)) return NOTHING;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length <= 0) return NOTHING;
+    path[length] = 0;
+    return met_at(call, path);
+}
+
+#define INSTEAD(becomes, doing) \
+    int becoming = becomes; \
+    if (becoming == FAIL) return -1; \
+    __typeof__(doing) done = doing; \
+    if (becoming == KILL_AFTER) kill_all(); \
+    return done
+
+int fsync(int file) { REAL(fsync); INSTEAD(met("sync", file), real(file)); }
+int fdatasync(int file) { REAL(fdatasync); INSTEAD(met("sync", file), real(file)); }
 
 ssize_t write(int file, const void *data, size_t size) {
     REAL(write);
-    return fails("write", file) ? -1 : real(file, data, size);
+    INSTEAD(met("write", file), real(file, data, size));
 }
 
 ssize_t pwrite(int file, const void *data, size_t size, off_t at) {
     REAL(pwrite);
-    return fails("write", file) ? -1 : real(file, data, size, at);
+    INSTEAD(met("write", file), real(file, data, size, at));
 }
 
 ssize_t pwrite64(int file, const void *data, size_t size, off64_t at) {
     REAL(pwrite64);
-    return fails("write", file) ? -1 : real(file, data, size, at);
+    INSTEAD(met("write", file), real(file, data, size, at));
 }
 
 ssize_t read(int file, void *data, size_t size) {
     REAL(read);
-    return fails("read", file) ? -1 : real(file, data, size);
+    INSTEAD(met("read", file), real(file, data, size));
 }
 
 ssize_t pread(int file, void *data, size_t size, off_t at) {
     REAL(pread);
-    return fails("read", file) ? -1 : real(file, data, size, at);
+    INSTEAD(met("read", file), real(file, data, size, at));
 }
 
 ssize_t pread64(int file, void *data, size_t size, off64_t at) {
     REAL(pread64);
-    return fails("read", file) ? -1 : real(file, data, size, at);
+    INSTEAD(met("read", file), real(file, data, size, at));
+}
+
+int rename(const char *old, const char *new) {
+    REAL(rename);
+    INSTEAD(met_at("rename", new), real(old, new));
+}
+
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
+    REAL(renameat2);
+    INSTEAD(met_at("rename", new), real(from, old, to, new, flags));
+}
+
+/* A library that binds its own way first (chDB's does) would call the C library past this one. */
+void *dlopen(const char *path, int flags) {
+    REAL(dlopen);
+    return real(path, flags & ~RTLD_DEEPBIND);
 }
 
 static int64_t shift_seconds(void) {

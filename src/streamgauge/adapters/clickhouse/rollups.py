@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 from streamgauge.adapters.clickhouse import step
 from streamgauge.adapters.clickhouse.cancellations import latests_cancelled_rows, negative_sums, read_cancellations
 from streamgauge.adapters.clickhouse.errors import translated
+from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.rollups import fold
 from streamgauge.engine.ports.rebuild import OnProgress
 
@@ -22,9 +23,10 @@ _SETTINGS: Final[dict[str, Any]] = {"output_format_arrow_string_as_string": 1}
 
 
 class ClickHouseRollups:
-    def __init__(self, client: Client, database: str) -> None:
+    def __init__(self, client: Client, database: str, parts: WholeParts) -> None:
         self._client = client
         self._database = database
+        self._parts = parts
 
     def rebuild(self, on_progress: OnProgress | None = None) -> None:
         for target in _ROLLUPS:
@@ -68,6 +70,7 @@ class ClickHouseRollups:
                 step.insert(self._client, self._database, sums, with_step(rows.sums, 0))
                 step.insert(self._client, self._database, latests, with_step(rows.latests, 0))
                 step.insert(self._client, self._database, latest_events, rows.latest_events)
+            self._parts.check()  # each time: what is merged with what is not whole cannot be told from it
             offset = events["log_offset"][-1].as_py() + 1
             done += len(events)
             if len(events) < _READ_EVENTS:  # to look again would be another portion, and never end under load
@@ -77,6 +80,7 @@ class ClickHouseRollups:
             cancelled = read_cancellations(self._client, self._database, "1")
             step.insert(self._client, self._database, sums, with_step(negative_sums(cancelled), 0))
             step.insert(self._client, self._database, latests_cancelled, latests_cancelled_rows(cancelled))
+        self._parts.check()
 
     def _count(self) -> int:
         with translated("count events"):

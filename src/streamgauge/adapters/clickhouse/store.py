@@ -27,6 +27,7 @@ from streamgauge.adapters.clickhouse.step import StepWriter
 from streamgauge.adapters.clickhouse.stored_events import STORED_COLUMNS, stored_event
 from streamgauge.adapters.clickhouse.stored_events import cancelled_sql as cancelled_sql_of
 from streamgauge.adapters.clickhouse.summaries import cancelled_sql, summary_sql, window_total
+from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
 from streamgauge.domain.receipt import StoredEvent
@@ -52,6 +53,7 @@ class ClickHouseStore:
         self._reading = threading.Lock()
         with translated("create the usage store's tables"):
             prepare(writer, database)
+        self._parts = WholeParts(writer, database)
 
     def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
         with translated(f"insert {events.table.num_rows} events of the step at offset {step}"):
@@ -64,6 +66,7 @@ class ClickHouseStore:
             writer.write(steps.SUMS, with_step(rows.sums, _folded(step)), f"step >= {_folded(step):d}")
             writer.write(steps.LATESTS, with_step(rows.latests, _folded(step)), f"step >= {_folded(step):d}")
             writer.write(steps.LATEST_EVENTS, rows.latest_events, of_step)
+        self._parts.check()
 
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         if not cancellations:
@@ -74,6 +77,7 @@ class ClickHouseStore:
             writer.write(steps.CANCELLATIONS, cancellation_table(cancellations), of_step)
             writer.write(steps.SUMS, with_step(negative_sums(cancellations), number), f"step >= {number:d}")
             writer.write(steps.LATESTS_CANCELLED, latests_cancelled_rows(cancellations), of_step)
+        self._parts.check()
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
         found: list[Claim] = []
@@ -172,7 +176,7 @@ class ClickHouseStore:
 
     @property
     def rollups(self) -> ClickHouseRollups:
-        return ClickHouseRollups(self._writer, self._database)
+        return ClickHouseRollups(self._writer, self._database, self._parts)
 
     def close(self) -> None:
         self._reader.close()
