@@ -1,5 +1,6 @@
 """Secret and restricted keys: shown once, stored hashed, recognised until they are revoked."""
 
+import hmac
 from dataclasses import replace
 
 import pytest
@@ -257,3 +258,13 @@ def test_what_is_no_key_never_becomes_known(keys: Keys, secret: str) -> None:
     with pytest.raises(Unauthenticated):
         keys.authenticate(secret, METERS_READ)
     assert keys.seen(secret, METERS_READ) is None
+
+
+def test_a_secret_is_known_by_a_comparison_in_constant_time(
+    keys: Keys, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, secret = keys.create(tenant)
+    with monkeypatch.context() as patched, pytest.raises(Unauthenticated):
+        patched.setattr(hmac, "compare_digest", lambda left, right: False)
+        keys.authenticate(secret, METERS_READ)
+    assert keys.authenticate(secret, METERS_READ)

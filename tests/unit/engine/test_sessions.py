@@ -1,5 +1,7 @@
 """Meter event sessions: opened by a key, valid for a while, dead with their key."""
 
+import hmac
+
 import pytest
 
 from streamgauge.adapters.memory.control_store import MemoryControlStore
@@ -144,3 +146,11 @@ def test_sessions_of_one_secret_have_different_tokens(sessions: Sessions) -> Non
 def test_a_token_shows_nothing_of_the_secret(sessions: Sessions) -> None:
     _, token = sessions.open(TEST, SECRET)
     assert SECRET not in token and SECRET.removeprefix("sk_test_")[:6] not in token
+
+
+def test_a_token_is_known_by_a_comparison_in_constant_time(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, token = sessions.open(TEST, SECRET)
+    with monkeypatch.context() as patched, pytest.raises(Unauthenticated):
+        patched.setattr(hmac, "compare_digest", lambda left, right: False)
+        sessions.authenticate(token)
+    assert sessions.authenticate(token)
