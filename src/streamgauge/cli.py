@@ -211,6 +211,8 @@ def verify(**given: str | None) -> None:
     for each in found.differences:
         err.print(each, markup=False, soft_wrap=True)
     waiting = f"; {found.unapplied:,} more wait to be applied" if found.unapplied else ""
+    if found.from_offset:
+        waiting += f"; the log begins at offset {found.from_offset:,}, what came before was dropped"
     redriven = f"{found.redriven:,} redriven, " if found.redriven else ""
     counted = f"{found.events:,} events, {redriven}{found.cancellations:,} cancelled, "
     counted += f"{found.windows:,} minutes of rollups"

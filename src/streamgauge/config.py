@@ -8,6 +8,7 @@ from typing import Any
 
 from streamgauge.domain.credential import SECRET_KEY_PREFIXES, livemode_of_secret
 from streamgauge.domain.errors import StartRefused
+from streamgauge.engine.retention import RETENTION_DAYS_MIN
 
 ENVIRONMENT_PREFIX = "STREAMGAUGE_"
 
@@ -65,6 +66,13 @@ class Config:
         "How long an identifier that counted is remembered; a repeat within it is a duplicate.",
         minimum=24,
         maximum=840,
+    )
+    retention_days: int | None = setting(
+        None,
+        "Events received longer ago are dropped, by whole days, with their receipts; totals stay. Without it all are "
+        "kept.",
+        minimum=RETENTION_DAYS_MIN,
+        maximum=36_500,
     )
     backlog_events_max: int = setting(
         20_000_000, "Acknowledged events that may wait to be applied before new ones are refused with 503.", minimum=1

@@ -156,6 +156,8 @@ class Supervisor:
         engine.alert_watching.start()
         if engine.redriving is not None:
             engine.redriving.start()
+        if engine.retaining is not None:
+            engine.retaining.start()
         engine.error_reporting.start()
         engine.delivering.start()
         inner = InnerServer(engine.app)

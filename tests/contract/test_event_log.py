@@ -18,7 +18,7 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt, StartRefused, Unavailable
 from streamgauge.domain.request_key import request_key
 from streamgauge.domain.tally import Tally
-from streamgauge.engine.ports.event_log import EventLog, KeyedEntry, KnownRequest, LogRecord
+from streamgauge.engine.ports.event_log import EventLog, KeyedEntry, KnownRequest, LogBeginning, LogRecord
 from tests.support.world import START_MS, TENANT, SettableClock
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
@@ -80,6 +80,104 @@ def test_a_record_is_known_by_where_it_ends(log: EventLog) -> None:
     second = log.append(b"two", {TENANT: Tally(5)})
     expected = {3: first.received_at_ms, 8: second.received_at_ms}
     assert {at: log.received_before(at) for at in range(10)} == {at: expected.get(at) for at in range(10)}
+
+
+# --- dropping what is old
+
+
+def drop_all(log: EventLog, before_ms: int = 2**60, below_offset: int = 2**60) -> int:
+    total = 0
+    while dropped := log.drop(before_ms=before_ms, below_offset=below_offset):
+        total += dropped
+    return total
+
+
+def test_a_log_begins_where_it_says(log: EventLog) -> None:
+    assert (log.beginning(), drop_all(log), log.beginning()) == (LogBeginning(), 0, LogBeginning())
+    records = [log.append(f"{at}".encode(), {TENANT: Tally(at)}) for at in (2, 3, 4)]
+    assert drop_all(log, before_ms=records[1].received_at_ms) == 2
+    assert log.beginning() == LogBeginning(2, records[0].received_at_ms + 1)
+    assert drop_all(log, below_offset=4) == 0
+    assert drop_all(log, below_offset=5) == 3
+    assert log.beginning().offset == 5
+    assert list(log.read(5, events_max=10)) == [records[2]]
+    assert (log.received_before(5), log.received_before(9)) == (None, records[2].received_at_ms)
+    for offset in (0, 2):
+        with pytest.raises(Corrupt, match=f"offset {offset}"):
+            log.read(offset, events_max=10)
+
+
+def test_no_offset_or_stamp_is_given_twice_although_everything_was_dropped(log: EventLog) -> None:
+    last = log.append(b"a", {TENANT: Tally(7)})
+    assert drop_all(log) == 7
+    assert (log.end_offset(), list(log.read(7, events_max=1)), log.beginning().offset) == (7, [], 7)
+    assert log.accepted() == {TENANT: Tally(7)}
+    following = log.append(b"b", {TENANT: Tally(1)})
+    assert following.first_offset == 7
+    assert following.received_at_ms > last.received_at_ms
+    assert list(log.read(7, events_max=1)) == [following]
+
+
+def test_many_and_large_records_are_dropped_in_portions(
+    open_file: Callable[[], SqliteEventLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_event_log, "_DROP_RECORDS_MAX", 3)
+    monkeypatch.setattr(sqlite_event_log, "_DROP_BYTES_MAX", 100)
+    log = open_file()
+    for size in (10, 10, 10, 10, 90, 500, 1):
+        log.append(b"x" * size, {TENANT: Tally(1)})
+    portions = []
+    while dropped := log.drop(before_ms=2**60, below_offset=99):
+        portions.append(dropped)
+    assert portions == [3, 2, 1, 1]
+    assert open_file().beginning().offset == 7
+
+
+def test_dropping_that_is_cut_short_did_nothing(
+    open_file: Callable[[], SqliteEventLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_file()
+    records = [log.append(b"x", {TENANT: Tally(1)}) for _ in range(3)]
+
+    class Cut(Exception):
+        """The crash."""
+
+    def cut(*given: object) -> None:
+        raise Cut
+
+    with monkeypatch.context() as failing:
+        # Between the records and where the log says that it begins.
+        failing.setattr(sqlite_event_log, "LogBeginning", cut)
+        with pytest.raises(Cut):
+            log.drop(before_ms=2**60, below_offset=99)
+    assert log.beginning() == LogBeginning()
+    assert read_all(open_file()) == records
+
+
+def test_a_log_that_lost_its_first_record_does_not_pass_for_one_that_dropped_it(
+    path: Path, open_file: Callable[[], SqliteEventLog]
+) -> None:
+    log = open_file()
+    for _ in range(2):
+        log.append(b"x", {TENANT: Tally(1)})
+    with closing(sqlite3.connect(path, isolation_level=None)) as by_hand:
+        by_hand.execute("DELETE FROM records WHERE first_offset = 0")
+    assert log.beginning().offset == 0
+    with pytest.raises(Corrupt, match="offset 0"):
+        log.read(0, events_max=1)
+
+
+def test_space_of_dropped_records_is_used_again(path: Path, open_file: Callable[[], SqliteEventLog]) -> None:
+    log = open_file()
+    sizes = []
+    for _ in range(4):
+        for _ in range(20):
+            log.append(b"x" * 100_000, {TENANT: Tally(1)})
+        drop_all(log)
+        with closing(sqlite3.connect(path)) as by_hand:
+            by_hand.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sizes.append(path.stat().st_size)
+    assert sizes[-1] == sizes[0]
 
 
 def test_what_was_appended_is_read_back_as_it_was_answered(log: EventLog) -> None:

@@ -31,6 +31,8 @@ MetricName: TypeAlias = Literal[
     "streamgauge_dedup_filter_identifiers",
     # Gauge, bytes: memory of the deduplication filter
     "streamgauge_dedup_filter_bytes",
+    # Counter, entries of the log: dropped because they were older than the retention
+    "streamgauge_dropped_entries",
     # Counter, attempts: posts of notifications to destinations since the process started
     "streamgauge_delivery_attempts",
     # Counter, attempts: those of them that were not answered 2xx
@@ -90,6 +92,12 @@ DEFINITIONS: Final[tuple[_Definition, ...]] = (
         GaugeMetricFamily,
         "Memory of the deduplication filter.",
         lambda gauges: gauges.filter_bytes,
+    ),
+    _Definition(
+        "streamgauge_dropped_entries",
+        CounterMetricFamily,
+        "Entries of the event log dropped because they were older than the retention.",
+        lambda gauges: gauges.dropped_entries,
     ),
     _Definition(
         "streamgauge_delivery_attempts",

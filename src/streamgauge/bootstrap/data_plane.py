@@ -58,10 +58,10 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     # What a library writes aside belongs on the same disk and to the same owner.
     tempfile.tempdir = str(folder.scratch)
     clock, state = SystemClock(), FolderState(folder.path)
-    empty(state, STORE_FORMAT)
     control = open_control_store(folder, stack)
     log = SqliteEventLog(folder.log, clock)
     stack.callback(log.close)
+    empty(state, STORE_FORMAT, log)
     progress = SqliteProgress(folder.progress)
     stack.callback(progress.close)
     store = ClickHouseStore(*embedded_clients(folder.store), seeker=another_embedded_client(folder.store))
@@ -98,6 +98,12 @@ def _check_that_parts_belong_together(folder: DataFolder, log: EventLog, progres
         raise StartRefused(
             f"{folder.log}: ends at offset {log.end_offset()}, and events up to {checkpoint.next_offset} were applied; "
             "restore it from a backup"
+        )
+    if checkpoint.next_offset < (beginning := log.beginning().offset):
+        raise StartRefused(
+            f"{folder.log}: begins at offset {beginning}, since what came before was dropped (retention_days), and "
+            f"only events up to {checkpoint.next_offset} were applied: their totals are not in the log any more; put "
+            f"back {folder.store} and {folder.progress}, or a copy of the whole folder"
         )
     # An intent says that the first step may be in the store already, and that it will be redone as it was.
     if checkpoint.next_offset == 0 and progress.intent() is None and store.count_events():

@@ -22,6 +22,7 @@ from streamgauge.bootstrap.data_plane import open_data_plane
 from streamgauge.bootstrap.notifying import open_alert_watching, open_delivering, open_error_reporting, open_notifying
 from streamgauge.bootstrap.rate_limit import rate_limit
 from streamgauge.bootstrap.redriving import open_dead_letters, open_event_search, open_redriving
+from streamgauge.bootstrap.retaining import open_retaining
 from streamgauge.bootstrap.upkeep import upkeep_server
 from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.account import Account
@@ -47,6 +48,8 @@ from streamgauge.engine.meters import Meters
 from streamgauge.engine.rate_limit import KeysWithinRate, Limited
 from streamgauge.engine.receipts import Receipts
 from streamgauge.engine.redrive import Redrives
+from streamgauge.engine.retaining import Retaining
+from streamgauge.engine.retention import RetentionPeriod
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.status import Status
 from streamgauge.engine.summaries import Summaries
@@ -65,6 +68,7 @@ class Engine:
     filter_saving: FilterSaving
     alert_watching: AlertWatching
     redriving: RedrivingAutomatically | None
+    retaining: Retaining | None
     error_reporting: ErrorReporting
     delivering: Delivering
     keys: Keys
@@ -120,7 +124,11 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         explanations = Explanations(search, control.get_meter, RelationalNotifications(control), window_start_ms_of)
         receipts = Receipts(unapplied, store)
         letters = open_dead_letters(folder, stack)
-        redrives = Redrives(log_seen, progress_seen, letters, judging, unapplied, backlog)
+        period = RetentionPeriod(log_seen, config.retention_days)
+        redrives = Redrives(log_seen, progress_seen, letters, judging, unapplied, backlog, period)
+        retaining = None
+        if config.retention_days is not None:
+            retaining = open_retaining(config.retention_days, folder, applying, progress_seen, clock, on_fatal, stack)
         redriving = None
         if config.redrive_automatically:
             redriving = open_redriving(control, catalogue, redrives, log_seen, progress_seen, on_fatal, stack)
@@ -167,6 +175,7 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
             filter_saving,
             alert_watching,
             redriving,
+            retaining,
             error_reporting,
             delivering,
             keys,

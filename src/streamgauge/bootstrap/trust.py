@@ -1,6 +1,6 @@
 """The commands of trust, on a data folder: verify, rebuild, back up, restore."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from streamgauge.adapters.clickhouse.schema import STORE_FORMAT
@@ -17,9 +17,10 @@ from streamgauge.bootstrap.upkeep import REBUILD, SNAPSHOT, open_snapshot
 from streamgauge.config import Config
 from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.backup import back_up as copy_backup
+from streamgauge.engine.backup import refuse_backup_without_beginning
 from streamgauge.engine.ports.backup import Manifest
 from streamgauge.engine.ports.rebuild import OnProgress, Stage
-from streamgauge.engine.rebuilding import check_that_the_log_is_whole, is_outdated
+from streamgauge.engine.rebuilding import check_that_the_log_is_whole, is_outdated, refuse_without_beginning
 from streamgauge.engine.verification import Verification, Verified
 
 
@@ -66,13 +67,13 @@ def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None 
             return int(server.ask(REBUILD, on_progress))
     folder.lock()
     state = FolderState(folder.path)
-    if everything:
-        with ExitStack() as stack:
-            log, progress = SqliteEventLog(folder.log, SystemClock()), SqliteProgress(folder.progress)
-            stack.callback(log.close)
-            stack.callback(progress.close)
-            check_that_the_log_is_whole(log, progress.checkpoint().next_offset)
-        state.mark(Stage.EMPTYING)
+    with closing(SqliteEventLog(folder.log, SystemClock())) as log:
+        if everything or state.stage() is None:
+            refuse_without_beginning(log)
+        if everything:
+            with closing(SqliteProgress(folder.progress)) as progress:
+                check_that_the_log_is_whole(log, progress.checkpoint().next_offset)
+            state.mark(Stage.EMPTYING)
     with ExitStack() as stack:
         opened = open_data_plane(config, folder, stack)
         if state.stage() is None:
@@ -83,8 +84,14 @@ def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None 
 
 
 def back_up(config: Config, target: Path, on_bytes: OnProgress | None = None) -> Manifest:
-    """Copy what cannot be made again, whether or not a server runs on the folder."""
+    """Copy what cannot be made again, whether or not a server runs on the folder.
+
+    Raises StartRefused when the log has lost its beginning to retention: the copy could not give the totals back.
+    """
     folder = _existing_folder(config.data_dir)
+    if folder.log.exists():
+        with closing(SqliteEventLog(folder.log, SystemClock())) as log:
+            refuse_backup_without_beginning(log)
     source = SqliteBackupSource(folder.path, folder.control, folder.log)
     return copy_backup(source, LocalBackupFolder(target), SystemClock(), on_bytes)
 

@@ -33,6 +33,7 @@ _NOT_LINKED: Final = ("status", "tmp")
 def upkeep_server(folder: DataFolder, opened: DataPlane, applying: Applying) -> UpkeepServer:
     upkeep = Upkeep(
         applying,
+        opened.log,
         opened.progress,
         opened.store.rollups,
         opened.deduplication,

@@ -48,6 +48,8 @@ class Recount:
 
     catalogue: Catalogue
     partition: int = 0
+    # Offsets of events that repeat what may have been dropped: where nothing is known before them, they are duplicates.
+    repeats: frozenset[int] = frozenset()
     parts: list[pa.Table] = field(default_factory=list)
     cancellations: list[Cancellation] = field(default_factory=list)
     # By identifier the offset of the event that counted last, and when it was received.
@@ -95,7 +97,8 @@ class Recount:
             claims = claims_of[number]
             before = claims.get(identifier)
             # A redriven event repeats what counted within the window before its first receipt, or since then.
-            if before is not None and first_ms - before[1] < self._rules(first_ms).dedup_window_ms:
+            repeats = before is not None and first_ms - before[1] < self._rules(first_ms).dedup_window_ms
+            if repeats or offset in self.repeats:
                 fate = _DUPLICATE
             else:
                 value, code = self._judged(

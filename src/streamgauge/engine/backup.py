@@ -5,8 +5,19 @@ docs/adr/0011-backup.md has the reasons and the figures.
 
 from collections.abc import Callable
 
+from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.ports.backup import BackupFolder, BackupSource, FileFacts, Manifest
 from streamgauge.engine.ports.clock import Clock
+from streamgauge.engine.ports.event_log import EventLog
+
+
+def refuse_backup_without_beginning(log: EventLog) -> None:
+    """Raises StartRefused when records were dropped: control store and log no longer make the rest again."""
+    if offset := log.beginning().offset:
+        raise StartRefused(
+            f"the event log begins at offset {offset}, since older records were dropped (retention_days); a backup of "
+            "it could not give the totals of that time back. Stop the server and copy the whole data folder instead"
+        )
 
 
 def back_up(

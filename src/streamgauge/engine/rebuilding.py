@@ -32,10 +32,20 @@ def is_outdated(state: DerivedState, store_format: int) -> bool:
     return found is not None and found < store_format
 
 
-def empty(state: DerivedState, store_format: int) -> None:
+def refuse_without_beginning(log: EventLog) -> None:
+    """Raises StartRefused when records were dropped: totals that they went into cannot be made again."""
+    if offset := log.beginning().offset:
+        raise StartRefused(
+            f"the event log begins at offset {offset}, since older records were dropped (retention_days); the totals "
+            "of that time are in the usage store alone and would be lost, so nothing is rebuilt and nothing was changed"
+        )
+
+
+def empty(state: DerivedState, store_format: int, log: EventLog) -> None:
     """Delete store and progress if that is what a rebuild is at, or begin one because the store is of an older format:
-    the log has everything. Before either is opened."""
+    the log has everything. Before either is opened. Raises StartRefused when the log has not."""
     if state.stage() is None and is_outdated(state, store_format):
+        refuse_without_beginning(log)
         logger.info("store outdated format=%s", state.store_format())
         state.mark(Stage.EMPTYING)
     if state.stage() is Stage.EMPTYING:

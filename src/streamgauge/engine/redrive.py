@@ -25,6 +25,7 @@ from streamgauge.engine.judging import Judging
 from streamgauge.engine.ports.dead_letters import DeadLetters, LetterFilter, Places
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
 from streamgauge.engine.ports.progress import Progress
+from streamgauge.engine.retention import RetentionPeriod
 from streamgauge.engine.unapplied import Unapplied
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,9 @@ class Redrives:
         judging: Judging,
         unapplied: Unapplied,
         backlog: Backlog,
+        period: RetentionPeriod | None = None,
     ) -> None:
+        self._period = RetentionPeriod(log, None) if period is None else period
         self._log = log
         self._progress = progress
         self._letters = letters
@@ -86,7 +89,7 @@ class Redrives:
             places = places or self._all_applied()
             letters = self._letters.find(tenant, wanted, places, limit=limit)
             rest = _rest(letters, places, limit)
-            letters = self._not_waiting(letters)
+            letters = self._not_waiting(self._with_known_past(letters))
             if not letters:
                 return _redriven({}, rest)
             block = redrive_of(letters)
@@ -106,8 +109,8 @@ class Redrives:
         while looked_at < limit:
             portion = min(REDRIVE_EVENTS_MAX, limit - looked_at)
             letters = self._letters.find(tenant, wanted, rest, limit=portion)
-            if letters:
-                settled = self._judged_now(letters)
+            if known := self._with_known_past(letters):
+                settled = self._judged_now(known)
                 # A letter of an earlier portion has the claim. By hash, since this is only told: nothing is decided.
                 late = settled.is_counted & np.isin(settled.hashes, counted)
                 fates += Counter(_fates_of(settled, ~late))
@@ -122,6 +125,11 @@ class Redrives:
 
     def _all_applied(self) -> Places:
         return Places(below_offset=self._progress.checkpoint().next_offset)
+
+    def _with_known_past(self, letters: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
+        """Without those whose identifiers may have counted in events that retention drops."""
+        from_ms = self._period.redrivable_from_ms()
+        return [each for each in letters if each.received_at_ms >= from_ms]
 
     def _not_waiting(self, letters: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
         """Without those that stand in the log to be judged once more already."""

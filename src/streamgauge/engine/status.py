@@ -42,6 +42,7 @@ class Gauges:
     apply_failed: bool
     filter_hashes: int
     filter_bytes: int
+    dropped_entries: int
     delivery_attempts: int
     delivery_failures: int
     deliveries_running: int
@@ -94,6 +95,7 @@ class Status:
             apply_failed=self._applying.failure is not None,
             filter_hashes=self._deduplication.filter_count,
             filter_bytes=self._deduplication.filter_bytes,
+            dropped_entries=self._log.beginning().offset,
             delivery_attempts=self._delivery_counts.attempts,
             delivery_failures=self._delivery_counts.failures,
             deliveries_running=self._delivery_counts.running,

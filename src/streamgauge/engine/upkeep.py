@@ -13,8 +13,10 @@ from typing import Final
 from streamgauge.domain.errors import Unavailable
 from streamgauge.engine.applying import Applying
 from streamgauge.engine.deduplication import Deduplication
+from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Checkpoint, Progress
 from streamgauge.engine.ports.rebuild import DerivedState, OnProgress, Rollups
+from streamgauge.engine.rebuilding import refuse_without_beginning
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class Upkeep:
     def __init__(
         self,
         applying: Applying,
+        log: EventLog,
         progress: Progress,
         rollups: Rollups,
         deduplication: Deduplication,
@@ -37,6 +40,7 @@ class Upkeep:
         snapshot: Callable[[], str],
     ) -> None:
         self._applying = applying
+        self._log = log
         self._progress = progress
         self._rollups = rollups
         self._deduplication = deduplication
@@ -47,13 +51,16 @@ class Upkeep:
     def rebuild(self, on_progress: OnProgress) -> Checkpoint:
         """Make rollups and deduplication filter anew; how far the log is applied then.
 
-        A crash in between leaves the rollups from before, and the filter is read at each start anyway.
+        A crash in between leaves the rollups from before, and the filter is read at each start anyway. Raises
+        StartRefused when retention dropped events: their totals could not be made again.
         """
         with self._alone():
             logger.info("rebuild beside serving begins")
             portions = self._rollups.renew(self._state.sync_store)
 
             def portion() -> bool:
+                # Retention drops between steps as well, and then not before this has ended.
+                refuse_without_beginning(self._log)
                 told = next(portions, None)
                 if told is not None:
                     on_progress(*told)

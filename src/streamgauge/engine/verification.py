@@ -5,6 +5,10 @@ First the events. The log is read once for each share of identifiers, counted ag
 memory, and an event's fate depends on nothing outside of its identifier's share. Then the rollups: minute by minute
 they must be what the recounted events add up to. Since the raw events were equal to the recounted ones, that compares
 the rollups with both.
+
+Of a log whose beginning was dropped, what it still has is compared. What it cannot know is taken from the store: that
+an event of its first 35 days repeats one that was dropped. Rollups are compared by day from the first one on that no
+dropped event can be part of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CancelBlock, Cancellation, LoggedCancel
 from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.fate import Fate
 from streamgauge.domain.identifier_hash import hash_identifiers, hash_names
+from streamgauge.domain.meter_event import TIMESTAMP_FUTURE_MAX_MS
 from streamgauge.domain.received_events import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.recount import RECOUNT_SCHEMA, Recount
 from streamgauge.domain.summary import MINUTE_S, Range
@@ -28,6 +35,7 @@ from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.rebuild import OnProgress
 from streamgauge.engine.ports.usage_audit import UsageAudit
+from streamgauge.engine.retention import DAY_MS, LOOKS_BACK_DAYS
 from streamgauge.engine.table_difference import differing_cells
 
 SHARE_EVENTS: Final = 500_000
@@ -41,7 +49,7 @@ _DAY_S: Final = 86_400
 class Verified:
     """What was compared. `differences` are sentences that name place and both values; at most DIFFERENCES_MAX.
 
-    `redriven` is how often events were judged once more.
+    `redriven` is how often events were judged once more. The log begins at `from_offset`; what came before was dropped.
     """
 
     events: int
@@ -49,6 +57,7 @@ class Verified:
     cancellations: int
     windows: int
     unapplied: int
+    from_offset: int
     differences: Sequence[str]
 
 
@@ -69,7 +78,8 @@ class Verification:
         self._audit = audit
         self._catalogue = catalogue
         self._end = progress.checkpoint().next_offset
-        self._shares = max(-(-self._end // share_events), 1)
+        self._beginning = log.beginning()
+        self._shares = max(-(-(self._end - self._beginning.offset) // share_events), 1)
         self._differences: list[str] = []
         self._acknowledged = 0
         self._redriven = 0
@@ -89,13 +99,19 @@ class Verification:
         for day in sorted({*rollups.days(), *self._audit.days()}):
             if self._is_enough():
                 break
-            self._verify_day(day, rollups)
+            # What was dropped was received before; its timestamp may lie ahead of that, but no further.
+            if (
+                not self._beginning.offset
+                or day * _DAY_S * 1000 >= self._beginning.received_from_ms + TIMESTAMP_FUTURE_MAX_MS
+            ):
+                self._verify_day(day, rollups)
         return Verified(
             self._acknowledged,
             self._redriven,
             self._cancellations,
             self._windows,
             self._log.end_offset() - self._end,
+            self._beginning.offset,
             self._differences[:DIFFERENCES_MAX],
         )
 
@@ -103,7 +119,8 @@ class Verification:
 
     def _verify_share(self, share: int, rollups: ExpectedRollups, on_progress: OnProgress | None) -> None:
         first, last = share * _HASHES // self._shares, (share + 1) * _HASHES // self._shares - 1
-        recount = Recount(self._catalogue, self._log.partition)
+        stored = self._stored(first, last)
+        recount = Recount(self._catalogue, self._log.partition, self._repeats(stored))
         tallies: dict[Tenant, Tally] = {}
         for part, next_offset in self._parts(tallies):
             if isinstance(part, ReceivedEvents):
@@ -116,20 +133,41 @@ class Verification:
                 mine = [at for at, number in enumerate(numbers) if first <= number <= last]
                 recount.take_cancels([part[at] for at in mine], [numbers[at] for at in mine])
             if on_progress is not None:
-                on_progress(share * self._end + next_offset, self._shares * self._end)
+                done, size = next_offset - self._beginning.offset, self._end - self._beginning.offset
+                on_progress(share * size + done, self._shares * size)
         if share == 0:
             self._acknowledged = sum(tally.events for tally in tallies.values())
             self._redriven = sum(tally.redriven for tally in tallies.values())
             self._compare_tallies(tallies)
         expected = pa.concat_tables([RECOUNT_SCHEMA.empty_table(), *recount.parts])
-        self._compare_events(expected, self._audit.events(first, last))
-        self._compare_cancellations(recount.cancellations, self._audit.cancellations(first, last))
+        self._compare_events(expected, stored)
+        cancelled = [
+            each for each in self._audit.cancellations(first, last) if each.event_offset >= self._beginning.offset
+        ]
+        self._compare_cancellations(recount.cancellations, cancelled)
         self._cancellations += len(recount.cancellations)
         rollups.add(expected, {each.event_offset for each in recount.cancellations})
 
+    def _stored(self, first: int, last: int) -> pa.Table:
+        """What the store has of this share and the log should have, too. Days that a crash left to be dropped are
+        none of it."""
+        stored = self._audit.events(first, last)
+        if not self._beginning.offset:
+            return stored
+        return stored.filter(pc.greater_equal(stored["log_offset"], pa.scalar(self._beginning.offset, pa.uint64())))
+
+    def _repeats(self, stored: pa.Table) -> frozenset[int]:
+        if not self._beginning.offset:
+            return frozenset()
+        until_ms = self._beginning.received_from_ms + LOOKS_BACK_DAYS * DAY_MS
+        repeats = pc.and_(
+            pc.equal(stored["status"], Fate.DUPLICATE.value), pc.less(stored["first_received_at"], until_ms)
+        )
+        return frozenset(stored.filter(repeats)["log_offset"].to_pylist())
+
     def _parts(self, tallies: dict[Tenant, Tally]) -> Iterator[tuple[ReceivedEvents | list[LoggedCancel], int]]:
         """What the log holds below the checkpoint, in its order, each part with the offset after it."""
-        offset = 0
+        offset = self._beginning.offset
         while offset < self._end:
             blocks: list[LoggedBlock] = []
             for record in self._log.read(offset, events_max=_READ_EVENTS):
@@ -150,6 +188,8 @@ class Verification:
                 yield received(blocks), offset
 
     def _compare_tallies(self, tallies: dict[Tenant, Tally]) -> None:
+        if self._beginning.offset:
+            return  # those of the records that were dropped are not known
         applied = self._progress.applied()
         for tenant in {*tallies, *applied}:
             if tallies.get(tenant, NOTHING) != applied.get(tenant, NOTHING):

@@ -8,13 +8,14 @@ import pytest
 from streamgauge.adapters.clickhouse import rollups as rollups_module
 from streamgauge.adapters.clickhouse.preparation import prepare
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
-from streamgauge.adapters.memory.event_log import MemoryProgress
+from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.domain.errors import StartRefused, Unavailable
 from streamgauge.domain.meter import Formula, Meter
+from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.rebuild import OnProgress, Stage
 from streamgauge.engine.rebuilding import Rebuilding, empty
 from streamgauge.engine.verification import Verification
-from tests.support.world import Event, World
+from tests.support.world import TENANT, Event, SettableClock, World
 
 
 class State:
@@ -48,6 +49,9 @@ class State:
     def delete(self) -> None:
         self.done.append("deleted")
         self.format = None
+
+
+NEW_LOG = MemoryEventLog(SettableClock())
 
 
 class NoRollups:
@@ -164,7 +168,7 @@ def test_from_the_log_everything_comes_back_also_in_two_goes(
     world = lived(new_clickhouse_store())
     before = {formula: world.total(_meter(world, formula)) for formula in Formula}
     state = State(Stage.EMPTYING)
-    empty(state, 2)
+    empty(state, 2, NEW_LOG)
     assert state.done == ["deleted", "applying"]
     world.store, world.progress, world.step_events_max = new_clickhouse_store(), MemoryProgress(), 10
     world.restart()
@@ -176,7 +180,7 @@ def test_from_the_log_everything_comes_back_also_in_two_goes(
     with pytest.raises(KeyboardInterrupt):
         rebuilding(world, state, NoRollups()).finish(cut)
     assert state.at is Stage.APPLYING
-    empty(state, 2)  # deletes nothing now
+    empty(state, 2, NEW_LOG)  # deletes nothing now
     world.restart()
     assert rebuilding(world, state, NoRollups()).finish()
     assert state.done == ["deleted", "applying", "complete"]
@@ -187,7 +191,7 @@ def test_from_the_log_everything_comes_back_also_in_two_goes(
 
 def test_without_a_mark_there_is_nothing_to_finish(new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
     state = State()
-    empty(state, 2)
+    empty(state, 2, NEW_LOG)
     assert not rebuilding(World(store=new_clickhouse_store()), state).finish()
     assert state.done == []
 
@@ -199,21 +203,31 @@ def _meter(world: World, formula: Formula) -> Meter:
 
 def test_a_store_of_an_older_format_is_made_anew_from_the_log() -> None:
     state = State(store_format=1)
-    empty(state, 2)
+    empty(state, 2, NEW_LOG)
     assert state.done == ["emptying", "deleted", "applying"]
 
 
 def test_a_store_of_this_format_or_none_is_left_alone() -> None:
     for number in (2, None):
         state = State(store_format=number)
-        empty(state, 2)
+        empty(state, 2, NEW_LOG)
         assert state.done == []
 
 
 def test_a_store_of_a_newer_format_is_refused_and_left_alone() -> None:
     state = State(store_format=3)
     with pytest.raises(StartRefused, match="has format 3, and this program knows up to 2"):
-        empty(state, 2)
+        empty(state, 2, NEW_LOG)
+    assert state.done == []
+
+
+def test_what_a_shortened_log_cannot_give_back_is_not_deleted() -> None:
+    log = MemoryEventLog(SettableClock())
+    log.append(b"", {TENANT: Tally(3)})
+    assert log.drop(before_ms=2**60, below_offset=3)
+    state = State(store_format=1)
+    with pytest.raises(StartRefused, match="begins at offset 3, since older records were dropped"):
+        empty(state, 2, log)
     assert state.done == []
 
 

@@ -108,7 +108,7 @@ def test_the_shares_in_which_it_is_done_change_nothing(
 
 
 def test_an_empty_folder_agrees() -> None:
-    assert verified(World()) == Verified(0, 0, 0, 0, 0, [])
+    assert verified(World()) == Verified(0, 0, 0, 0, 0, 0, [])
 
 
 def test_what_is_not_applied_yet_is_left_out_and_counted() -> None:

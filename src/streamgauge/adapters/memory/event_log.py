@@ -8,7 +8,7 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
 from streamgauge.domain.tally import NOTHING, Tally
 from streamgauge.engine.ports.clock import Clock
-from streamgauge.engine.ports.event_log import KeyedEntry, KnownRequest, LogRecord
+from streamgauge.engine.ports.event_log import KeyedEntry, KnownRequest, LogBeginning, LogRecord
 from streamgauge.engine.ports.progress import Checkpoint, Intent
 
 
@@ -20,6 +20,7 @@ class MemoryEventLog:
         self._lock = threading.Lock()
         self._records: list[LogRecord] = []
         self._last_stamp_ms = 0
+        self._beginning = LogBeginning()
         self._accepted: dict[Tenant, Tally] = {}
         self._requests: dict[tuple[Tenant, str], KnownRequest] = {}
 
@@ -67,6 +68,21 @@ class MemoryEventLog:
             found = [record.received_at_ms for record in self._records if record.next_offset == offset]
             return found[0] if found else None
 
+    def beginning(self) -> LogBeginning:
+        with self._lock:
+            return self._beginning
+
+    def drop(self, *, before_ms: int, below_offset: int) -> int:
+        with self._lock:
+            if not self._records:
+                return 0
+            oldest = self._records[0]
+            if oldest.received_at_ms >= before_ms or oldest.next_offset > below_offset:
+                return 0
+            del self._records[0]
+            self._beginning = LogBeginning(oldest.next_offset, oldest.received_at_ms + 1)
+            return oldest.next_offset - oldest.first_offset
+
     def accepted(self) -> Mapping[Tenant, Tally]:
         with self._lock:
             return dict(self._accepted)
@@ -85,7 +101,7 @@ class MemoryEventLog:
         """Nothing to release."""
 
     def _end(self) -> int:
-        return self._records[-1].next_offset if self._records else 0
+        return self._records[-1].next_offset if self._records else self._beginning.offset
 
 
 class MemoryProgress:

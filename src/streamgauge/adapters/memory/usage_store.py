@@ -19,6 +19,7 @@ from streamgauge.domain.settled_events import FIRST_RECEIPT_SCHEMA, SettledEvent
 from streamgauge.domain.summary import WINDOW_S, Range
 from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
 
+_DAY_MS: Final = 24 * 3_600_000
 _EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 
 
@@ -27,6 +28,7 @@ class MemoryUsageStore:
         self._offsets: set[int] = set()
         self._cancelled: dict[tuple[Tenant, str, int], Cancellation] = {}  # by identifier and the event's offset
         self._events: dict[Tenant, list[tuple[int, StoredEvent, bool]]] = defaultdict(list)
+        self._dropped_before_ms = 0
         self.rows: list[dict[str, Any]] = []  # as they were inserted (SETTLED_SCHEMA), with their hashes
 
     def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
@@ -42,6 +44,15 @@ class MemoryUsageStore:
             self.rows.append(row)
             tenant = Tenant(row["account"], row["livemode"])
             self._events[tenant].append((number, _stored(row), row["keeps_latest"]))
+
+    def drop(self, before_ms: int) -> int:
+        """`RetainedEvents`: the events are no longer to be found, but still make up the totals."""
+        days = {event.received_at_ms // _DAY_MS for events in self._events.values() for _, event, _ in events}
+        before = min(before_ms // _DAY_MS, max(days, default=0))
+        dropped = [day for day in days if self._dropped_before_ms // _DAY_MS <= day < before]
+        self._dropped_before_ms = max(self._dropped_before_ms, before * _DAY_MS)
+        self.rows = [row for row in self.rows if milliseconds(row["received_at"]) >= self._dropped_before_ms]
+        return len(dropped)
 
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
@@ -86,7 +97,7 @@ class MemoryUsageStore:
             yield np.array([number for _, number in found], np.uint64), found[-1][0]
 
     def count_events(self) -> int:
-        return sum(map(len, self._events.values()))
+        return sum(self._is_kept(event) for events in self._events.values() for _, event, _ in events)
 
     def count_claimed(self, *, since_ms: int, from_offset: int = 0) -> int:
         return sum(event.log_offset >= from_offset for _, _, event, _ in self._counted(since_ms))
@@ -107,7 +118,8 @@ class MemoryUsageStore:
         return sorted(totals[: query.limit], key=lambda total: total.window.start_s, reverse=True)
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
-        events = [event for _, event, _ in self._events[tenant] if event.identifier == identifier]
+        found = (event for _, event, _ in self._events[tenant] if event.identifier == identifier)
+        events = [event for event in found if self._is_kept(event)]
         return [self.as_cancelled(tenant, event) for event in sorted(events, key=lambda event: event.log_offset)]
 
     @property
@@ -118,13 +130,13 @@ class MemoryUsageStore:
         """Every event that counts and was not cancelled, and whether its meter keeps the latest."""
         return [
             (tenant, event, keeps_latest)
-            for tenant, _, event, keeps_latest in self._counted(0)
+            for tenant, _, event, keeps_latest in self._ever_counted()
             if self._cancellation_of(tenant, event) is None
         ]
 
     def all_of(self, tenant: Tenant) -> list[StoredEvent]:
         """Every event of a tenant, cancelled ones as such."""
-        return [self.as_cancelled(tenant, event) for _, event, _ in list(self._events[tenant])]
+        return [self.as_cancelled(tenant, event) for _, event, _ in list(self._events[tenant]) if self._is_kept(event)]
 
     def tenants(self) -> list[Tenant]:
         return list(self._events)
@@ -140,13 +152,20 @@ class MemoryUsageStore:
     def _cancellation_of(self, tenant: Tenant, event: StoredEvent) -> Cancellation | None:
         return self._cancelled.get((tenant, event.identifier, event.log_offset))
 
+    def _is_kept(self, event: StoredEvent) -> bool:
+        return event.received_at_ms >= self._dropped_before_ms
+
     def _counted(self, since_ms: int) -> list[tuple[Tenant, int, StoredEvent, bool]]:
         """With hash, and whether the meter keeps the latest; cancelled events too, since they keep their claims."""
+        since_ms = max(since_ms, self._dropped_before_ms)
+        return [each for each in self._ever_counted() if each[2].received_at_ms >= since_ms]
+
+    def _ever_counted(self) -> list[tuple[Tenant, int, StoredEvent, bool]]:
         return [
             (tenant, identifier_hash, event, keeps_latest)
             for tenant, events in list(self._events.items())
             for identifier_hash, event, keeps_latest in events
-            if event.status is Fate.COUNTED and event.received_at_ms >= since_ms
+            if event.status is Fate.COUNTED
         ]
 
     def _that_count(self, query: SummaryQuery) -> Iterable[StoredEvent]:

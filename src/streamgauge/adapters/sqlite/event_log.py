@@ -12,7 +12,7 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt
 from streamgauge.domain.tally import Tally
 from streamgauge.engine.ports.clock import Clock
-from streamgauge.engine.ports.event_log import KeyedEntry, KnownRequest, LogRecord
+from streamgauge.engine.ports.event_log import KeyedEntry, KnownRequest, LogBeginning, LogRecord
 
 _FIRST: Final = (
     """CREATE TABLE records (
@@ -40,7 +40,16 @@ _CANCELLATIONS_AND_REQUEST_KEYS: Final = (
     "CREATE INDEX request_keys_received ON request_keys (received_at_ms)",
 )
 _REDRIVEN: Final = ("ALTER TABLE accepted ADD COLUMN redriven INTEGER NOT NULL DEFAULT 0",)
-_STEPS: Final = (_FIRST, _CANCELLATIONS_AND_REQUEST_KEYS, _REDRIVEN)
+# Said in so many words, because a log whose first records were lost must not pass for one that dropped them.
+_BEGINNING: Final = (
+    "ALTER TABLE head ADD COLUMN first_offset INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE head ADD COLUMN received_from_ms INTEGER NOT NULL DEFAULT 0",
+)
+_STEPS: Final = (_FIRST, _CANCELLATIONS_AND_REQUEST_KEYS, _REDRIVEN, _BEGINNING)
+
+# Of one transaction that drops records: to find the pages of a block, SQLite reads them.
+_DROP_RECORDS_MAX: Final = 1_000
+_DROP_BYTES_MAX: Final = 8 * 2**20
 
 
 class SqliteEventLog:
@@ -140,6 +149,33 @@ class SqliteEventLog:
                 (offset,),
             ).fetchone()
         return None if row is None or row[0] != offset else int(row[1])
+
+    def beginning(self) -> LogBeginning:
+        with self._database.reading() as connection:
+            return LogBeginning(*connection.execute("SELECT first_offset, received_from_ms FROM head").fetchone())
+
+    def drop(self, *, before_ms: int, below_offset: int) -> int:
+        with self._database.writing() as connection:
+            (first_offset,) = connection.execute("SELECT first_offset FROM head").fetchone()
+            oldest = connection.execute(
+                "SELECT next_offset, received_at_ms, length(block) FROM records ORDER BY first_offset LIMIT ?",
+                (_DROP_RECORDS_MAX,),
+            ).fetchall()
+            beginning = LogBeginning(first_offset)
+            size = 0
+            for next_offset, received_at_ms, block_bytes in oldest:
+                size += block_bytes
+                is_wanted = received_at_ms < before_ms and next_offset <= below_offset
+                if not is_wanted or (size > _DROP_BYTES_MAX and beginning.offset > first_offset):
+                    break
+                beginning = LogBeginning(next_offset, received_at_ms + 1)
+            if beginning.offset > first_offset:
+                connection.execute("DELETE FROM records WHERE first_offset < ?", (beginning.offset,))
+                connection.execute(
+                    "UPDATE head SET first_offset = ?, received_from_ms = ?",
+                    (beginning.offset, beginning.received_from_ms),
+                )
+        return beginning.offset - int(first_offset)
 
     def accepted(self) -> Mapping[Tenant, Tally]:
         with self._database.reading() as connection:

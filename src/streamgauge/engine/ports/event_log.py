@@ -43,6 +43,14 @@ class KnownRequest:
     received_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogBeginning:
+    """Records below `offset` were dropped; everything received at or after `received_from_ms` is there."""
+
+    offset: int = 0
+    received_from_ms: int = 0
+
+
 class EventLog(Protocol):
     """One partition of the log: durable, ordered, append-only. The embedded service has one, number 0.
 
@@ -84,6 +92,17 @@ class EventLog(Protocol):
 
     def received_before(self, offset: int) -> int | None:
         """When the record that ends at this offset was received (ms); None when there is no such record."""
+
+    def beginning(self) -> LogBeginning:
+        """Where the log begins: with offset 0, unless records were dropped. To read below it raises Corrupt."""
+
+    def drop(self, *, before_ms: int, below_offset: int) -> int:
+        """Delete from the beginning some of the records that were received before `before_ms` and end at or below
+        `below_offset`, so few that appends are not delayed; how many entries they had, 0 when there are none (more).
+
+        Durable on return, and what is cut short did nothing. Offsets go on as before: none is given twice. Counts of
+        what was accepted stay. Raises like `append`.
+        """
 
     def accepted(self) -> Mapping[Tenant, Tally]:
         """How many entries of each tenant were ever appended."""
