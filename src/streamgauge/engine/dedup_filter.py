@@ -20,7 +20,8 @@ FILTER_FORMAT: Final = 1
 
 BITS_PER_HASH: Final = 16
 SEGMENT_HASHES_MIN: Final = 2**20
-SEGMENT_HASHES_MAX: Final = 2**24
+# Each segment that is asked adds its own false positives, at 60 µs each: so few and large ones.
+SEGMENT_HASHES_MAX: Final = 2**26
 
 _WORDS: Final = 8
 _WORD_BITS: Final = 32
