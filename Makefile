@@ -26,8 +26,8 @@ demo: setup ## Server, real usage streamed in, totals compared; Ctrl-C ends it
 test: setup ## All tests
 	$(BIN)/python -m pytest $(TEST_FLAGS)
 
-soak: setup ## Long runs with another seed each time, which they print; STREAMGAUGE_SOAK_SECONDS each (600)
-	$(BIN)/python -m pytest -s tests/soak $(SOAK_FLAGS)
+soak: setup ## Long runs with other seeds each time, about an hour; a summary at the end
+	$(BIN)/python -m tests.soak $(SOAK_FLAGS)
 
 check: setup ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -60,7 +60,18 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
     )
     known = {ENVIRONMENT_PREFIX + field.name.upper() for field in dataclasses.fields(Config)}
     # Of tests and of the build, not of the server.
-    of_tests = {"TEST_SEED", "SOAK_SECONDS", "URL", "KEY", "EXPIRED_TOKEN", "RUN", "NATIVE"}
+    of_tests = {
+        "TEST_SEED",
+        "SOAK_SECONDS",
+        "SOAK_KILLS",
+        "SOAK_CUTS",
+        "SOAK_EXECUTIONS",
+        "URL",
+        "KEY",
+        "EXPIRED_TOKEN",
+        "RUN",
+        "NATIVE",
+    }
     assert documented - known <= {ENVIRONMENT_PREFIX + name for name in of_tests}
 
 
@@ -288,6 +299,16 @@ def _tests() -> frozenset[str]:
 def test_every_test_that_a_page_names_exists(each: Page) -> None:
     named = {name.rstrip("_") for name in re.findall(r"\btest_[a-z0-9_]+", each.prose)}
     assert named - CustomerParameters.UNSUPPORTED <= _tests()  # one of those parameters is called like a test
+
+
+def test_thirty_faults_are_survived_and_each_has_its_test() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    table = page.split("## Faults survived")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")][2:]
+    named = [re.findall(r"`(test_\w+)`", row[-1]) for row in rows]
+    assert len({row[0] for row in rows}) == len(rows) >= 30
+    assert all(len(names) == 1 and names[0] in _tests() for names in named)
+    assert f"{len(rows)} faults of the world" in table
 
 
 @pytest.mark.parametrize("each", all_pages(), ids=str)

@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from streamgauge.adapters.system.data_folder import DataFolder
-from streamgauge.api.upkeep import server_at
-from streamgauge.bootstrap.upkeep import REBUILD
 from streamgauge.domain.errors import StartRefused
+from tests.support.asked_rebuild import ask_for_a_rebuild
 from tests.support.in_store import ONE_MORE, in_store
 from tests.support.ledger import Ledger, Load, cancel, differences, send, send_again
 from tests.support.program import Ended, run
@@ -93,15 +92,6 @@ def test_damage_of_the_log_is_named_beside_the_server(tmp_path: Path) -> None:
             log.execute("UPDATE records SET block = zeroblob(10) WHERE first_offset = 0")
         done = command("verify", server.data_dir)
         assert (done.code, done.err) == (1, "event log, offset 0: the record does not match its checksum\n")
-
-
-def ask_for_a_rebuild(folder: Path, told: list[object]) -> None:
-    with server_at(DataFolder(folder).upkeep_socket) as server:
-        try:
-            assert server is not None
-            told.append(server.ask(REBUILD))
-        except StartRefused as error:
-            told.append(error)
 
 
 @pytest.mark.timeout(300)

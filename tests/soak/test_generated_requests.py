@@ -4,16 +4,14 @@
 STREAMGAUGE_SOAK_SECONDS says how long each part lasts.
 """
 
-import os
-import random
 from collections.abc import Iterator
 
 import pytest
 
+from tests.soak.bounds import SECONDS, new_seed, report
 from tests.support.generated_requests import Part, faults
 from tests.support.server import Server
 
-SECONDS = int(os.environ.get("STREAMGAUGE_SOAK_SECONDS", 600))
 # One failing request is made small before it is reported, which may take longer than what was asked for.
 SECONDS_MAX = SECONDS + 900
 
@@ -28,8 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.timeout(SECONDS_MAX + 60)
 @pytest.mark.parametrize("part", Part, ids=lambda part: part.name)
 def test_every_answer_to_generated_requests_is_as_the_document_says(server: Server, part: Part) -> None:
-    seed = int(os.environ.get("STREAMGAUGE_TEST_SEED", random.randrange(10**6)))
-    print(f"seed {seed}")  # noqa: T201  # `make soak` shows it as it is printed
+    seed = new_seed()
     phases = "--phases=coverage,fuzzing" if part is Part.STREAM else "--phases=coverage,fuzzing,stateful"
     found = faults(server, part, phases, f"--max-time={SECONDS}", f"--seed={seed}", seconds_max=SECONDS_MAX)
     assert not found, found
+    report(f"generated_requests, {part.name.lower()}", seed, f"{SECONDS} s, every answer as the document says")

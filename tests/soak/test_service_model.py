@@ -4,8 +4,6 @@
 STREAMGAUGE_TEST_SEED takes one, and STREAMGAUGE_SOAK_SECONDS says how long each storage is tried.
 """
 
-import os
-import random
 import time
 from collections.abc import Callable
 
@@ -14,9 +12,9 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
+from tests.soak.bounds import SECONDS, new_seed, report
 from tests.support.service_model import ServiceModel, model_on_disk
 
-SECONDS = int(os.environ.get("STREAMGAUGE_SOAK_SECONDS", 600))
 HISTORIES = 20  # between two looks at the clock
 LONG = settings(
     database=None,
@@ -30,7 +28,7 @@ LONG = settings(
 @pytest.mark.timeout(SECONDS + 900)
 @pytest.mark.parametrize("storage", ["memory", "disk"])
 def test_nothing_is_lost_and_nothing_doubled(storage: str, new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
-    first_seed = int(os.environ.get("STREAMGAUGE_TEST_SEED", random.randrange(10**6)))
+    first_seed = new_seed()
     model = ServiceModel if storage == "memory" else model_on_disk(new_clickhouse_store)
     until, runs = time.monotonic() + SECONDS, 0
     while runs == 0 or time.monotonic() < until:
@@ -38,3 +36,4 @@ def test_nothing_is_lost_and_nothing_doubled(storage: str, new_clickhouse_store:
         # A class of its own, because a seed stays with its class.
         run_state_machine_as_test(seed(first_seed + runs)(type("Seeded", (model,), {})), settings=LONG)
         runs += 1
+    report(f"service_model, {storage}", first_seed, f"{runs * HISTORIES} histories as the oracle has them")

@@ -151,6 +151,12 @@ class Shim:
         draft.write_text(f"{call} {part_of_path} {number}")
         draft.rename(self._trigger)
 
+    def kill_at(self, point: "Point") -> None:
+        """At that point all processes of the group are killed, by the one that reaches it."""
+        draft = self.folder / "trigger.new"
+        draft.write_text(f"{point.call} {point.part_of_path} {point.number} kill-{point.side}")
+        draft.rename(self._trigger)
+
     def heal(self) -> None:
         self._trigger.unlink(missing_ok=True)
 
@@ -162,6 +168,19 @@ class Shim:
     @property
     def _trigger(self) -> Path:
         return self.folder / "trigger"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before or after the call of that number on a file whose path holds the part: sync, write, read or rename."""
+
+    call: str
+    part_of_path: str
+    number: int
+    side: str
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.call} {self.number} of {self.part_of_path}"
 
 
 def built_shim(folder: Path) -> Shim:
