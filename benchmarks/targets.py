@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks import paper_model
 from benchmarks.compare import FASTER_TUNED
 from benchmarks.failure import BenchmarkFailed
-from benchmarks.paper_model import CORES, Costs
+from benchmarks.paper_model import CORES, REPLICABLE, Costs
 from benchmarks.report import number_text
 
 FIGURES_MARK, MODEL_MARK = "figures", "model"
@@ -169,12 +169,18 @@ def model_rows(results: Path) -> list[tuple[str, str, str, str]]:
         busiest_thread_seconds=run["busiest_thread_cpu_seconds_per_million"],
         disk_bytes_per_event=sum(run["disk_bytes"].values()) / run["events"],
         disk_bytes_per_second=content["machine"]["disk_mb_per_second"] * 1e6,
+        append_seconds=_append_seconds(run.get("thread_cpu_seconds_per_million", {})),
     )
     estimates = [paper_model.estimate(costs, cores) for cores in CORES]
     return [
         (str(each.cores), number_text(round(each.events_per_second, -3)), each.saturates, str(each.edges))
         for each in estimates
     ]
+
+
+def _append_seconds(threads: Mapping[str, float]) -> float:
+    """What edges use beside their event loops: the threads that append."""
+    return sum(each for name, each in threads.items() if REPLICABLE in name and not name.endswith(": main"))
 
 
 def show(console: Console, results: Path) -> None:

@@ -11,6 +11,7 @@ from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.retention import RETENTION_DAYS_MIN
 
 ENVIRONMENT_PREFIX = "STREAMGAUGE_"
+EDGE_PROCESSES_MAX = 64
 
 
 class UnknownCustomers(StrEnum):
@@ -73,6 +74,12 @@ class Config:
         "kept.",
         minimum=RETENTION_DAYS_MIN,
         maximum=36_500,
+    )
+    edge_processes: int = setting(
+        1,
+        "Processes that take requests and append to the log; on few cores more than 1 gain nothing.",
+        minimum=1,
+        maximum=EDGE_PROCESSES_MAX,
     )
     backlog_events_max: int = setting(
         20_000_000, "Acknowledged events that may wait to be applied before new ones are refused with 503.", minimum=1

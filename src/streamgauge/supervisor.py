@@ -37,6 +37,7 @@ from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import livemode_of_secret
 from streamgauge.domain.errors import Corrupt, DurabilityLost, StartRefused
+from streamgauge.engine.status import Edges
 
 logger = logging.getLogger(__name__)
 
@@ -82,17 +83,34 @@ def _server(app: ASGIApp, config: Config) -> _Server:
     return _Server(serving)
 
 
-def listen(config: Config) -> socket.socket:
+def listen(config: Config) -> list[socket.socket]:
     """Take the public port, before anything else is touched. Raises StartRefused in one line."""
+    public = _bound(config, config.port)
+    if config.edge_processes == 1:
+        public.listen(_LISTEN_QUEUE)
+        return [public]
+    # A port that is shared would be shared with another server, too. So first it was taken for one alone.
+    port = public.getsockname()[1]
+    public.close()
+    several = [_bound(config, port, shared=True) for _ in range(config.edge_processes)]
+    for each in several:
+        each.listen(_LISTEN_QUEUE)
+    return several
+
+
+def _bound(config: Config, port: int, *, shared: bool = False) -> socket.socket:
+    """`shared`: the system spreads new connections over all that are bound to the port. Of one queue that several
+    processes take from, the quickest takes most, and connections last."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     public = socket.socket(family, socket.SOCK_STREAM)
     public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        public.bind((config.host, config.port))
+        if shared:
+            public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        public.bind((config.host, port))
     except OSError as error:
         public.close()
         raise StartRefused(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
-    public.listen(_LISTEN_QUEUE)
     return public
 
 
@@ -122,6 +140,7 @@ class Supervisor:
         self._on_key = on_key
         self._on_filter = on_filter
         self._exit_code = 0
+        self._announced = False
         self._ending = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -131,7 +150,8 @@ class Supervisor:
             check_certificate(self._config.tls_cert, self._config.tls_key)
         folder = DataFolder(self._config.data_dir)
         folder.lock()
-        with contextlib.closing(listen(self._config)) as public:
+        with contextlib.ExitStack() as stack:
+            public = [stack.enter_context(contextlib.closing(each)) for each in listen(self._config)]
             engine = build_engine(self._config, folder, self._fail, self._on_filter)
             try:
                 self._seed_keys(engine)
@@ -147,7 +167,7 @@ class Supervisor:
         elif not engine.keys.list(engine.account.id):
             self._on_key(engine.keys.create(Tenant(engine.account.id, livemode=False))[1])
 
-    async def _serve(self, engine: Engine, folder: DataFolder, public: socket.socket) -> None:
+    async def _serve(self, engine: Engine, folder: DataFolder, public: list[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._ending.set)
@@ -164,7 +184,7 @@ class Supervisor:
         await inner.start(_listen_on(folder.engine_socket))
         await engine.upkeep.start(_listen_on(folder.upkeep_socket))
         try:
-            await self._keep_edge(folder, public)
+            await asyncio.gather(*[self._keep_edge(folder, each, public, engine.edges) for each in public])
         finally:
             engine.applying.end_work()
             await engine.upkeep.stop()
@@ -172,22 +192,28 @@ class Supervisor:
             for path in (folder.engine_socket, folder.upkeep_socket):
                 Path(path).unlink(missing_ok=True)
 
-    async def _keep_edge(self, folder: DataFolder, public: socket.socket) -> None:
-        """Run the edge until the end; start it again when it dies of something else than the disk."""
-        announced = False
+    async def _keep_edge(
+        self, folder: DataFolder, own: socket.socket, public: list[socket.socket], edges: Edges
+    ) -> None:
+        """Run an edge until the end; start it again when it dies of something else than the disk. Connections wait in
+        the queue of its own socket meanwhile."""
         early_deaths = 0
         while True:
-            edge = EdgeProcess(self._config, folder, public)
+            edge = EdgeProcess(self._config, folder, own)
             exited = asyncio.create_task(edge.wait())
             ending = asyncio.create_task(self._ending.wait())
             began = time.monotonic()
-            if await edge.is_ready() and not announced:
-                self._on_ready(url_of(public, self._config))
-                announced = True
+            is_ready = await edge.is_ready()
+            edges.ready += is_ready
+            if edges.ready == edges.wanted and not self._announced:
+                self._announced = True
+                self._on_ready(url_of(own, self._config))
             await asyncio.wait((exited, ending), return_when=asyncio.FIRST_COMPLETED)
+            edges.ready -= is_ready
             if self._ending.is_set():
-                # Left open it would take connections that nobody serves: their clients would hang instead of going on.
-                public.close()
+                # Left open they would take connections that nobody serves, and their clients would hang.
+                for each in public:
+                    each.close()
                 edge.terminate()
                 code = await exited
                 if code != 0 and self._exit_code == 0:
@@ -199,6 +225,7 @@ class Supervisor:
             logger.error("edge ended exit_code=%d", code)
             if code == EXIT_DISK_FAILED or early_deaths >= _EDGE_EARLY_DEATHS_MAX:
                 self._exit_code = EXIT_DISK_FAILED if code == EXIT_DISK_FAILED else EXIT_FAILED
+                self._ending.set()
                 return
 
     def _fail(self, error: BaseException) -> None:

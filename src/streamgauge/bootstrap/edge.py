@@ -8,12 +8,14 @@ from streamgauge.adapters.sqlite.event_log import SqliteEventLog
 from streamgauge.adapters.sqlite.progress import SqliteProgress
 from streamgauge.adapters.system.clock import SystemClock, SystemEntropy
 from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.adapters.system.shared_levels import SharedLevels
 from streamgauge.api.edge import Edge
 from streamgauge.api.forward import ForwardToEngine
 from streamgauge.api.v2.meter_event_stream import MeterEventStream
 from streamgauge.bootstrap import OnFatal
 from streamgauge.bootstrap.rate_limit import rate_limit
 from streamgauge.config import Config
+from streamgauge.domain.meter_event import REQUEST_BYTES_MAX
 from streamgauge.engine.backlog import Backlog
 from streamgauge.engine.ingest import GroupCommit
 from streamgauge.engine.keys import Keys
@@ -36,12 +38,19 @@ def build_edge(config: Config, folder: DataFolder, engine_socket: str, on_fatal:
         progress = SqliteProgress(folder.progress)
         stack.callback(progress.close)
         sessions = Sessions(control, clock, entropy, lifetime_seconds=config.session_lifetime_seconds)
-        commit = GroupCommit(log, pending_bytes_max=config.pending_bytes_max, on_fatal=on_fatal)
+        # Each edge has its part of what may wait, but room for one request.
+        pending_bytes_max = max(config.pending_bytes_max // config.edge_processes, REQUEST_BYTES_MAX)
+        commit = GroupCommit(log, pending_bytes_max=pending_bytes_max, on_fatal=on_fatal)
+        levels = None
+        if config.edge_processes > 1 and config.rate_limit_events_per_second is not None:
+            # Connections are not spread evenly over edges, so a limit that was divided would not be the limit.
+            levels = SharedLevels(folder.scratch / "rate_levels")
+            stack.callback(levels.close)
         stream = MeterEventStream(
             SessionCache(sessions, clock),
             Backlog(log_seen, progress, events_max=config.backlog_events_max),
             commit,
-            rate_limit(config.rate_limit_events_per_second, Limited.EVENTS),
+            rate_limit(config.rate_limit_events_per_second, Limited.EVENTS, levels),
         )
         keys = Keys(control, clock, entropy)
         forward = ForwardToEngine(engine_socket, keys.check)

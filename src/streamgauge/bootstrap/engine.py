@@ -51,7 +51,7 @@ from streamgauge.engine.redrive import Redrives
 from streamgauge.engine.retaining import Retaining
 from streamgauge.engine.retention import RetentionPeriod
 from streamgauge.engine.sessions import Sessions
-from streamgauge.engine.status import Status
+from streamgauge.engine.status import Edges, Status
 from streamgauge.engine.summaries import Summaries
 from streamgauge.engine.unapplied import Unapplied
 
@@ -73,6 +73,7 @@ class Engine:
     delivering: Delivering
     keys: Keys
     account: Account
+    edges: Edges
     resources: ExitStack
 
     def close(self, drain_seconds: float) -> None:
@@ -140,6 +141,7 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
             on_fatal=on_fatal,
             stack=stack,
         )
+        edges = Edges(wanted=config.edge_processes, ready=0)
         services = Services(
             keys=keys,
             idempotency=Idempotency(control, clock),
@@ -164,7 +166,7 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
             event_list=EventList(search, log_seen, progress_seen, receipts, explanations),
             dead_letters=DeadLetterBook(letters),
             redrives=redrives,
-            status=Status(log, progress, backlog, applying, deduplication, clock, delivering.counts),
+            status=Status(log, progress, backlog, applying, deduplication, clock, delivering.counts, edges),
         )
         account = Accounts(control, clock, entropy).default()
         app = control_app(services, on_fatal)
@@ -180,6 +182,7 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
             delivering,
             keys,
             account,
+            edges,
             stack.pop_all(),
         )
     raise AssertionError("not reached: an ExitStack passes exceptions on")

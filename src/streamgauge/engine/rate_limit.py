@@ -2,9 +2,10 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
@@ -26,6 +27,40 @@ class Limited(StrEnum):
     REQUESTS = "global-rate"
 
 
+class Levels(Protocol):
+    """What is in the bucket of each tenant: units, and when that was so (seconds of the limit's clock)."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nobody else reads or writes a level meanwhile, in whatever process that shares them."""
+
+    def get(self, tenant: Tenant) -> tuple[float, float] | None: ...
+
+    def put(self, tenant: Tenant, level: float, then: float) -> None: ...
+
+
+class OwnLevels:
+    """Of one process. There are as many as tenants with a valid credential."""
+
+    def __init__(self) -> None:
+        self._levels: dict[Tenant, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def held(self) -> AbstractContextManager[None]:
+        return _holding(self._lock)
+
+    def get(self, tenant: Tenant) -> tuple[float, float] | None:
+        return self._levels.get(tenant)
+
+    def put(self, tenant: Tenant, level: float, then: float) -> None:
+        self._levels[tenant] = level, then
+
+
+@contextmanager
+def _holding(lock: threading.Lock) -> Iterator[None]:
+    with lock:
+        yield
+
+
 class RateLimit:
     """A token bucket for each tenant; thread-safe.
 
@@ -34,26 +69,27 @@ class RateLimit:
     So a request that is larger than a burst is served too, and no more comes through in the long run. (Half, because a
     bucket that had to be full would overflow until the next request happens to come, and let less through.)
 
-    `seconds` is a clock that never goes back. There are as many buckets as tenants with a valid credential.
+    `seconds` is a clock that never goes back, and is the same for all who share `levels`.
     """
 
-    def __init__(self, per_second: int, limited: Limited, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, per_second: int, limited: Limited, seconds: Callable[[], float], levels: Levels | None = None
+    ) -> None:
         self._per_second = per_second
         self._limited = limited
         self._seconds = seconds
         self.burst: Final = max(1.0, per_second * BURST_SECONDS)
-        self._levels: dict[Tenant, tuple[float, float]] = {}  # units, and when that was so
-        self._lock = threading.Lock()
+        self._levels = OwnLevels() if levels is None else levels
 
     def take(self, tenant: Tenant, units: int) -> None:
         """Raises RateLimited, with the seconds after which the same request would be served; nothing is taken then."""
         needed = min(units, self.burst / 2)
-        with self._lock:
+        with self._levels.held():
             now = self._seconds()
-            level, then = self._levels.get(tenant, (self.burst, now))
+            level, then = self._levels.get(tenant) or (self.burst, now)
             level = min(self.burst, level + (now - then) * self._per_second)
             if level >= needed:
-                self._levels[tenant] = level - units, now
+                self._levels.put(tenant, level - units, now)
                 return
         raise RateLimited(
             f"More than {self._per_second:,} {self._limited.name.lower()} a second came from this account in this "

@@ -48,6 +48,14 @@ class Gauges:
     deliveries_running: int
 
 
+@dataclass(slots=True)
+class Edges:
+    """How many edge processes take requests, of how many. Whoever keeps them says so."""
+
+    wanted: int = 1
+    ready: int = 1
+
+
 class Status:
     def __init__(
         self,
@@ -58,7 +66,9 @@ class Status:
         deduplication: Deduplication,
         clock: Clock,
         delivery_counts: DeliveryCounts | None = None,
+        edges: Edges | None = None,
     ) -> None:
+        self._edges = edges or Edges()
         self._delivery_counts = delivery_counts or DeliveryCounts()
         self._log = log
         self._progress = progress
@@ -103,6 +113,8 @@ class Status:
 
     def ready(self) -> str | None:
         """None when events would be accepted now; else the reason why not. Writes to the log's disk to find out."""
+        if self._edges.ready < self._edges.wanted:
+            return f"{self._edges.ready} of {self._edges.wanted} edge processes take requests"
         try:
             self._backlog.check()
             self._log.stamp(self._clock.now_ms())

@@ -1,6 +1,7 @@
 """The table of what was asked for, and the model for other machines, from raw results."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,8 @@ def test_a_slow_disk_saturates_before_the_cores() -> None:
         disk_bytes_per_second=50e6,
     )
     assert (estimate(slow, 8).events_per_second, estimate(slow, 8).saturates) == (500_000, "the disk")
+    appending = replace(COSTS, append_seconds=1.0)
+    assert (estimate(appending, 8).events_per_second, estimate(appending, 8).saturates) == (
+        1_000_000,
+        "appending to the log",
+    )

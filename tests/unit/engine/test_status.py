@@ -7,7 +7,7 @@ from streamgauge.domain.errors import StorageFull
 from streamgauge.engine import backlog as backlog_module
 from streamgauge.engine.applying import Applying
 from streamgauge.engine.backlog import Backlog
-from streamgauge.engine.status import Status
+from streamgauge.engine.status import Edges, Status
 from tests.support.world import START_MS, TENANT, Event, World
 
 LIVE = Tenant(TENANT.account_id, livemode=True)
@@ -80,6 +80,14 @@ def test_gauges_tell_of_all_accounts_together(world: World, status: Status) -> N
     assert gauges.filter_bytes > 0
     world.apply()
     assert status.gauges().lag_ms == 0
+
+
+def test_it_is_ready_when_all_edges_take_requests(world: World, status: Status) -> None:
+    edges = Edges(wanted=2, ready=1)
+    status._edges = edges
+    assert status.ready() == "1 of 2 edge processes take requests"
+    edges.ready = 2
+    assert status.ready() is None
 
 
 def test_it_is_ready_until_the_backlog_is_full_or_the_log_takes_nothing(
