@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,19 @@ def test_a_merge_that_is_not_whole_ends_the_process_before_its_sources_are_gone(
         store._writer.command(f"OPTIMIZE TABLE {store._database}.events FINAL")
     with pytest.raises(DurabilityLost, match="rebuild --all"):
         store.insert(settled(events(20)), step=20)
+
+
+def test_a_large_merged_part_with_empty_files_is_whole(new_clickhouse_store: Callable[[], ClickHouseStore]) -> None:
+    """A merge that is large enough gives each column files of its own, and those of nothing but defaults are empty."""
+    store = new_clickhouse_store()
+    store._writer.command(f"ALTER TABLE {store._database}.events MODIFY SETTING min_bytes_for_wide_part = 0")
+    for first in (0, 10):
+        store.insert(settled(events(first)), step=first)
+    store._writer.command(f"OPTIMIZE TABLE {store._database}.events FINAL")
+    ((path,),) = store._writer.query(
+        "SELECT path FROM system.parts WHERE active AND table = 'events' AND database = {database:String}",
+        parameters={"database": store._database},
+    ).result_rows
+    assert any(each.stat().st_size == 0 for each in Path(path).iterdir())
+    store.insert(settled(events(20)), step=20)
+    assert store.count_events() == 30

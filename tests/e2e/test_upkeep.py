@@ -100,7 +100,7 @@ def test_a_server_killed_while_it_rebuilds_serves_the_same_after_its_start(tmp_p
     server = Server(tmp_path / "data").start()
     ledger = filled(server, 4, rng)
     cut_short = 0
-    for delay in (0.0, 0.05, 0.15):
+    for delay in (0.0, 0.1):
         told: list[object] = []
         asking = threading.Thread(target=ask_for_a_rebuild, args=(server.data_dir, told))
         asking.start()

@@ -48,6 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Backlog:
             client.stream(backlog.token, [backlog.event(number) for number in range(first, first + BATCH)])
         server.kill()
     (server.data_dir / "engine.sock").unlink()
+    shutil.rmtree(server.data_dir / "tmp")
     with closing(sqlite3.connect(backlog.log)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return backlog

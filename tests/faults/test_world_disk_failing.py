@@ -139,7 +139,7 @@ def test_while_the_log_cannot_be_read_nothing_is_accepted_or_told_and_afterwards
     assert server.process.returncode == 0
 
 
-@pytest.mark.parametrize("call", ["write", "sync", "rename"])
+@pytest.mark.parametrize("call", ["write", "sync"])
 def test_when_the_store_fails_applying_waits_or_ends_and_every_event_counts_once(
     tmp_path: Path, shim: Shim, call: str
 ) -> None:

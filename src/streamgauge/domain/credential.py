@@ -67,6 +67,8 @@ class Principal:
         is_text = isinstance(account_id, str) and isinstance(key_id, str) and isinstance(session_id, str | None)
         if not (is_text and isinstance(livemode, bool)):
             raise ValueError(f"{account_id!r}, {livemode!r}, {key_id!r}, {session_id!r} name no origin")
+        # Half a pair of surrogates is a ValueError here, and would be one too late when it is hashed.
+        f"{account_id}{key_id}{session_id}".encode()
         return cls(Tenant(account_id, livemode), key_id, session_id)  # type: ignore[arg-type]  # checked as one above
 
 

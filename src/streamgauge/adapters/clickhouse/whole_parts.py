@@ -72,4 +72,6 @@ def _is_whole(path: str, size_bytes: int) -> bool:
             sizes = {each.name: each.stat().st_size for each in entries if each.is_file()}
     except FileNotFoundError:  # merged into another meanwhile, and that one is looked at next time
         return True
-    return all(sizes.values()) and sum(size for name, size in sizes.items() if name not in _UNLISTED) == size_bytes
+    # Of what is listed a file may be empty: a column of nothing but defaults, for example.
+    listed_bytes = sum(size for name, size in sizes.items() if name not in _UNLISTED)
+    return listed_bytes == size_bytes and all(size for name, size in sizes.items() if name in _UNLISTED)
