@@ -1,5 +1,6 @@
 """The commands beside the throughput: restart, single, latency, idle, scale, compare, and how the figures stand."""
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,7 @@ SINGLE_EVENTS, SMOKE_SINGLE_EVENTS, SINGLE_CUSTOMERS = 20_000, 300, 20
 IDLE_EVENTS, SMOKE_IDLE_EVENTS = 200, 5
 SCALE_SIZES, SMOKE_SCALE_SIZES = (0, 1_000_000, 10_000_000), (0, 20_000)
 STAGES_EVENTS = 100_000
+APPLYING_EVENTS, STEP_EVENTS = 2_000_000, 200_000
 COMPARE_EVENTS, SMOKE_COMPARE_EVENTS, COMPARE_SECONDS = 2_000_000, 10_000, 10.0
 
 
@@ -331,6 +333,22 @@ def stages_command(events: int, runs: int | None, connections: int, seed: int) -
             print(f"  {stage:12}{figures[len(figures) // 2]:8,.0f}  ({figures[0]:,.0f}, {figures[-1]:,.0f})")
 
 
+@click.command("applying")
+@click.option("--events", type=click.IntRange(1), default=APPLYING_EVENTS, show_default=True)
+@click.option("--step", type=click.IntRange(1), default=STEP_EVENTS, show_default=True, help="Events in a step.")
+@seed_option
+def applying_command(events: int, step: int, seed: int) -> None:
+    """CPU time per event of each stage of applying; a sample for each step."""
+    from benchmarks import applying_stages
+
+    with work_dir() as folder:
+        done = applying_stages.run(events, seed, step, fresh(folder))
+    print(f"{len(done)} steps of {step:,} events; ns of CPU per event, median (least, most)")
+    for stage in done[0]:
+        figures = sorted(each[stage] for each in done)
+        print(f"  {stage:12}{statistics.median(figures):8,.0f}  ({figures[0]:,.0f}, {figures[-1]:,.0f})")
+
+
 def add_to(group: click.Group) -> None:
     """Make every command above one of `group`."""
     for each in (
@@ -343,5 +361,6 @@ def add_to(group: click.Group) -> None:
         suite_command,
         table_command,
         stages_command,
+        applying_command,
     ):
         group.add_command(each)

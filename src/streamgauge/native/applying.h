@@ -8,6 +8,22 @@
 
 #include "columns.h"
 
+enum { COLUMNS_MAX = 7 };
+
+/* The columns that a call was given. They are let go together. */
+typedef struct {
+    Py_buffer at[COLUMNS_MAX];
+    int count;
+} Columns;
+
+/* As many columns as `kinds` has letters: 'r' is read, 'w' is written. 0 with a TypeError or BufferError. */
+int take(PyObject *args, const char *kinds, Columns *columns);
+
+void release(Columns *columns);
+
+/* The same, and None; NULL when an error is set. */
+PyObject *let_go(Columns *columns);
+
 /* Texts as Arrow has them: `count` + 1 offsets, and the bytes. */
 typedef struct {
     const int32_t *offsets;

@@ -51,17 +51,18 @@ static int parse(const uint8_t *at, size_t size, Int128 *value, uint8_t *is_cano
 
 PyObject *parse_decimals(PyObject *module, PyObject *args)
 {
-    Py_buffer offsets, data, places, codes, values, code, canonical;
+    Columns columns;
     Texts texts;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*w*w*w*", &offsets, &data, &places, &codes, &values, &code, &canonical))
+    if (!take(args, "rrrrwww", &columns))
         return NULL;
-    Py_ssize_t count = texts_of(&offsets, &data, &texts) ? rows_of(&places, sizeof(int64_t), -1) : -1;
-    if (count >= 0 && rows_of(&codes, 1, CODES) >= 0 && rows_of(&values, sizeof(Int128), count) >= 0 &&
-        rows_of(&code, 1, count) >= 0 && rows_of(&canonical, 1, count) >= 0) {
-        const int64_t *place = places.buf;
-        const uint8_t *code_of = codes.buf;
-        uint8_t *to = values.buf, *found = code.buf, *is_canonical = canonical.buf;
+    const Py_buffer *offsets = &columns.at[0], *data = &columns.at[1], *places = &columns.at[2], *codes = &columns.at[3], *values = &columns.at[4], *code = &columns.at[5], *canonical = &columns.at[6];
+    Py_ssize_t count = texts_of(offsets, data, &texts) ? rows_of(places, sizeof(int64_t), -1) : -1;
+    if (count >= 0 && rows_of(codes, 1, CODES) >= 0 && rows_of(values, sizeof(Int128), count) >= 0 &&
+        rows_of(code, 1, count) >= 0 && rows_of(canonical, 1, count) >= 0) {
+        const int64_t *place = places->buf;
+        const uint8_t *code_of = codes->buf;
+        uint8_t *to = values->buf, *found = code->buf, *is_canonical = canonical->buf;
         int fits = 1;
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < count; i++) {
@@ -82,16 +83,7 @@ PyObject *parse_decimals(PyObject *module, PyObject *args)
         if (!fits)
             PyErr_SetString(PyExc_ValueError, "a place is beyond the texts");
     }
-    PyBuffer_Release(&offsets);
-    PyBuffer_Release(&data);
-    PyBuffer_Release(&places);
-    PyBuffer_Release(&codes);
-    PyBuffer_Release(&values);
-    PyBuffer_Release(&code);
-    PyBuffer_Release(&canonical);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }
 
 /* ---------------------------------------------------------------- by group */
@@ -110,19 +102,20 @@ static void refuse_group(int fits)
 /* Of fewer than 2**31 values of 128 bits: so a sum fits into 256. */
 PyObject *sum_by_group(PyObject *module, PyObject *args)
 {
-    Py_buffer groups, values, counts, sums;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*w*w*", &groups, &values, &counts, &sums))
+    if (!take(args, "rrww", &columns))
         return NULL;
-    Py_ssize_t rows = rows_of(&groups, sizeof(int32_t), -1), number = rows_of(&counts, sizeof(int64_t), -1);
-    if (rows >= 0 && number >= 0 && rows_of(&values, sizeof(Int128), rows) >= 0 && rows_of(&sums, 32, number) >= 0) {
-        const int32_t *group = groups.buf;
-        const uint8_t *value = values.buf;
-        int64_t *count = counts.buf;
-        uint64_t(*sum)[4] = sums.buf;
+    const Py_buffer *groups = &columns.at[0], *values = &columns.at[1], *counts = &columns.at[2], *sums = &columns.at[3];
+    Py_ssize_t rows = rows_of(groups, sizeof(int32_t), -1), number = rows_of(counts, sizeof(int64_t), -1);
+    if (rows >= 0 && number >= 0 && rows_of(values, sizeof(Int128), rows) >= 0 && rows_of(sums, 32, number) >= 0) {
+        const int32_t *group = groups->buf;
+        const uint8_t *value = values->buf;
+        int64_t *count = counts->buf;
+        uint64_t(*sum)[4] = sums->buf;
         int fits = 1;
-        memset(counts.buf, 0, (size_t)counts.len);
-        memset(sums.buf, 0, (size_t)sums.len);
+        memset(counts->buf, 0, (size_t)counts->len);
+        memset(sums->buf, 0, (size_t)sums->len);
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < rows && (fits = is_group(group[i], number)); i++) {
             uint64_t word[4];
@@ -139,30 +132,25 @@ PyObject *sum_by_group(PyObject *module, PyObject *args)
         Py_END_ALLOW_THREADS
         refuse_group(fits);
     }
-    PyBuffer_Release(&groups);
-    PyBuffer_Release(&values);
-    PyBuffer_Release(&counts);
-    PyBuffer_Release(&sums);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }
 
 PyObject *latest_by_group(PyObject *module, PyObject *args)
 {
-    Py_buffer groups, times, latest, last;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*w*w*", &groups, &times, &latest, &last))
+    if (!take(args, "rrww", &columns))
         return NULL;
-    Py_ssize_t rows = rows_of(&groups, sizeof(int32_t), -1), number = rows_of(&latest, sizeof(int64_t), -1);
-    if (rows >= 0 && number >= 0 && rows_of(&times, sizeof(int64_t), rows) >= 0 &&
-        rows_of(&last, sizeof(int64_t), number) >= 0) {
-        const int32_t *group = groups.buf;
-        const int64_t *time = times.buf;
-        int64_t *row_of_latest = latest.buf, *row_of_last = last.buf;
+    const Py_buffer *groups = &columns.at[0], *times = &columns.at[1], *latest = &columns.at[2], *last = &columns.at[3];
+    Py_ssize_t rows = rows_of(groups, sizeof(int32_t), -1), number = rows_of(latest, sizeof(int64_t), -1);
+    if (rows >= 0 && number >= 0 && rows_of(times, sizeof(int64_t), rows) >= 0 &&
+        rows_of(last, sizeof(int64_t), number) >= 0) {
+        const int32_t *group = groups->buf;
+        const int64_t *time = times->buf;
+        int64_t *row_of_latest = latest->buf, *row_of_last = last->buf;
         int fits = 1;
-        memset(latest.buf, 0xFF, (size_t)latest.len);
-        memset(last.buf, 0xFF, (size_t)last.len);
+        memset(latest->buf, 0xFF, (size_t)latest->len);
+        memset(last->buf, 0xFF, (size_t)last->len);
         for (Py_ssize_t i = 0; i < rows && (fits = is_group(group[i], number)); i++) {
             int64_t *at = &row_of_latest[group[i]];
             if (*at < 0 || time[i] >= time[*at])
@@ -171,11 +159,5 @@ PyObject *latest_by_group(PyObject *module, PyObject *args)
         }
         refuse_group(fits);
     }
-    PyBuffer_Release(&groups);
-    PyBuffer_Release(&times);
-    PyBuffer_Release(&latest);
-    PyBuffer_Release(&last);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }

@@ -29,14 +29,15 @@ static Py_ssize_t blocks_of(const Py_buffer *column)
 
 PyObject *filter_add(PyObject *module, PyObject *args)
 {
-    Py_buffer filter, hashes;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "w*y*", &filter, &hashes))
+    if (!take(args, "wr", &columns))
         return NULL;
-    Py_ssize_t blocks = blocks_of(&filter), count = rows_of(&hashes, sizeof(uint64_t), -1);
+    const Py_buffer *filter = &columns.at[0], *hashes = &columns.at[1];
+    Py_ssize_t blocks = blocks_of(filter), count = rows_of(hashes, sizeof(uint64_t), -1);
     if (blocks > 0 && count > 0) {
-        uint32_t(*block)[WORDS] = filter.buf;
-        const uint64_t *hash = hashes.buf;
+        uint32_t(*block)[WORDS] = filter->buf;
+        const uint64_t *hash = hashes->buf;
         for (Py_ssize_t i = 0; i < count; i++) {
             if (i + AHEAD < count)
                 __builtin_prefetch(block[block_of(hash[i + AHEAD], (uint64_t)blocks)], 1);
@@ -45,24 +46,21 @@ PyObject *filter_add(PyObject *module, PyObject *args)
                 words[word] |= bit_of(hash[i], word);
         }
     }
-    PyBuffer_Release(&filter);
-    PyBuffer_Release(&hashes);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }
 
 PyObject *filter_test(PyObject *module, PyObject *args)
 {
-    Py_buffer filter, hashes, out;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*w*", &filter, &hashes, &out))
+    if (!take(args, "rrw", &columns))
         return NULL;
-    Py_ssize_t blocks = blocks_of(&filter), count = rows_of(&hashes, sizeof(uint64_t), -1);
-    if (blocks > 0 && count >= 0 && rows_of(&out, 1, count) >= 0) {
-        const uint32_t(*block)[WORDS] = filter.buf;
-        const uint64_t *hash = hashes.buf;
-        uint8_t *found = out.buf;
+    const Py_buffer *filter = &columns.at[0], *hashes = &columns.at[1], *out = &columns.at[2];
+    Py_ssize_t blocks = blocks_of(filter), count = rows_of(hashes, sizeof(uint64_t), -1);
+    if (blocks > 0 && count >= 0 && rows_of(out, 1, count) >= 0) {
+        const uint32_t(*block)[WORDS] = filter->buf;
+        const uint64_t *hash = hashes->buf;
+        uint8_t *found = out->buf;
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < count; i++) {
             if (i + AHEAD < count)
@@ -75,10 +73,5 @@ PyObject *filter_test(PyObject *module, PyObject *args)
         }
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&filter);
-    PyBuffer_Release(&hashes);
-    PyBuffer_Release(&out);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }

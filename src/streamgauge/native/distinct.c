@@ -111,17 +111,18 @@ static int same_text(const Texts *texts, int64_t left, int64_t right)
 
 PyObject *distinct_texts(PyObject *module, PyObject *args)
 {
-    Py_buffer offsets, data, places, out;
+    Columns columns;
     Texts texts;
     Table table;
     PyObject *found = NULL;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*y*w*", &offsets, &data, &places, &out))
+    if (!take(args, "rrrw", &columns))
         return NULL;
-    Py_ssize_t count = texts_of(&offsets, &data, &texts) ? rows_of(&places, sizeof(int64_t), -1) : -1;
-    if (count >= 0 && count <= INT32_MAX && rows_of(&out, sizeof(int32_t), count) >= 0) {
-        const int64_t *place = places.buf;
-        int32_t *number = out.buf;
+    const Py_buffer *offsets = &columns.at[0], *data = &columns.at[1], *places = &columns.at[2], *out = &columns.at[3];
+    Py_ssize_t count = texts_of(offsets, data, &texts) ? rows_of(places, sizeof(int64_t), -1) : -1;
+    if (count >= 0 && count <= INT32_MAX && rows_of(out, sizeof(int32_t), count) >= 0) {
+        const int64_t *place = places->buf;
+        int32_t *number = out->buf;
         int fits = 1, done = start_table(&table);
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; done && i < count; i++) {
@@ -146,25 +147,23 @@ PyObject *distinct_texts(PyObject *module, PyObject *args)
             PyErr_SetString(PyExc_ValueError, "a place is beyond the texts");
         found = firsts(&table, done && fits);
     }
-    PyBuffer_Release(&offsets);
-    PyBuffer_Release(&data);
-    PyBuffer_Release(&places);
-    PyBuffer_Release(&out);
+    release(&columns);
     return found;
 }
 
 PyObject *distinct_numbers(PyObject *module, PyObject *args)
 {
-    Py_buffer numbers, out;
+    Columns columns;
     Table table;
     PyObject *found = NULL;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*w*", &numbers, &out))
+    if (!take(args, "rw", &columns))
         return NULL;
-    Py_ssize_t count = rows_of(&numbers, sizeof(int64_t), -1);
-    if (count >= 0 && count <= INT32_MAX && rows_of(&out, sizeof(int32_t), count) >= 0) {
-        const uint64_t *given = numbers.buf;
-        int32_t *number = out.buf;
+    const Py_buffer *numbers = &columns.at[0], *out = &columns.at[1];
+    Py_ssize_t count = rows_of(numbers, sizeof(int64_t), -1);
+    if (count >= 0 && count <= INT32_MAX && rows_of(out, sizeof(int32_t), count) >= 0) {
+        const uint64_t *given = numbers->buf;
+        int32_t *number = out->buf;
         int done = start_table(&table);
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; done && i < count; i++) {
@@ -178,23 +177,23 @@ PyObject *distinct_numbers(PyObject *module, PyObject *args)
         Py_END_ALLOW_THREADS
         found = firsts(&table, done);
     }
-    PyBuffer_Release(&numbers);
-    PyBuffer_Release(&out);
+    release(&columns);
     return found;
 }
 
 PyObject *entries(PyObject *module, PyObject *args)
 {
-    Py_buffer offsets, keys, meters, wanted, out;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*w*", &offsets, &keys, &meters, &wanted, &out))
+    if (!take(args, "rrrrw", &columns))
         return NULL;
-    Py_ssize_t count = rows_of(&meters, sizeof(int32_t), -1), all = rows_of(&keys, sizeof(int32_t), -1);
-    Py_ssize_t known = rows_of(&wanted, sizeof(int32_t), -1);
-    if (count >= 0 && all >= 0 && known >= 0 && rows_of(&offsets, sizeof(int32_t), count + 1) >= 0 &&
-        rows_of(&out, sizeof(int64_t), count) >= 0) {
-        const int32_t *start = offsets.buf, *key = keys.buf, *meter = meters.buf, *wanted_key = wanted.buf;
-        int64_t *to = out.buf;
+    const Py_buffer *offsets = &columns.at[0], *keys = &columns.at[1], *meters = &columns.at[2], *wanted = &columns.at[3], *out = &columns.at[4];
+    Py_ssize_t count = rows_of(meters, sizeof(int32_t), -1), all = rows_of(keys, sizeof(int32_t), -1);
+    Py_ssize_t known = rows_of(wanted, sizeof(int32_t), -1);
+    if (count >= 0 && all >= 0 && known >= 0 && rows_of(offsets, sizeof(int32_t), count + 1) >= 0 &&
+        rows_of(out, sizeof(int64_t), count) >= 0) {
+        const int32_t *start = offsets->buf, *key = keys->buf, *meter = meters->buf, *wanted_key = wanted->buf;
+        int64_t *to = out->buf;
         int fits = 1;
         for (Py_ssize_t i = 0; fits && i < count; i++) {
             fits = start[i] >= 0 && start[i] <= start[i + 1] && start[i + 1] <= all && meter[i] < known;
@@ -208,12 +207,5 @@ PyObject *entries(PyObject *module, PyObject *args)
         if (!fits)
             PyErr_SetString(PyExc_ValueError, "payloads, their keys and meters do not fit together");
     }
-    PyBuffer_Release(&offsets);
-    PyBuffer_Release(&keys);
-    PyBuffer_Release(&meters);
-    PyBuffer_Release(&wanted);
-    PyBuffer_Release(&out);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }

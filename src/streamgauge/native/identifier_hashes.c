@@ -5,29 +5,6 @@
 #define FINAL_1 0xBF58476D1CE4E5B9u
 #define FINAL_2 0x94D049BB133111EBu
 
-Py_ssize_t rows_of(const Py_buffer *column, size_t width, Py_ssize_t wanted)
-{
-    Py_ssize_t count = column->len / (Py_ssize_t)width;
-    if (column->len % (Py_ssize_t)width == 0 && (wanted < 0 || count == wanted))
-        return count;
-    PyErr_SetString(PyExc_ValueError, "columns have lengths that do not fit together");
-    return -1;
-}
-
-int texts_of(const Py_buffer *offsets, const Py_buffer *data, Texts *texts)
-{
-    texts->count = offsets->len / (Py_ssize_t)sizeof(int32_t) - 1;
-    texts->offsets = offsets->buf;
-    texts->data = data->buf;
-    int fits = texts->count >= 0 && offsets->len % sizeof(int32_t) == 0 && texts->offsets[0] >= 0;
-    for (Py_ssize_t i = 0; fits && i < texts->count; i++)
-        fits = texts->offsets[i] <= texts->offsets[i + 1];
-    if (fits && texts->offsets[texts->count] <= data->len)
-        return 1;
-    PyErr_SetString(PyExc_ValueError, "the offsets of texts and their bytes do not fit together");
-    return 0;
-}
-
 static uint64_t hash_of(const uint8_t *at, size_t size, uint64_t state)
 {
     for (state ^= size; size > 0;) {
@@ -46,18 +23,19 @@ static uint64_t hash_of(const uint8_t *at, size_t size, uint64_t state)
 
 PyObject *hash_texts(PyObject *module, PyObject *args)
 {
-    Py_buffer offsets, data, tenant, seeds, out;
+    Columns columns;
     Texts texts;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*w*", &offsets, &data, &tenant, &seeds, &out))
+    if (!take(args, "rrrrw", &columns))
         return NULL;
-    int fits = texts_of(&offsets, &data, &texts) && rows_of(&tenant, sizeof(int32_t), texts.count) >= 0 &&
-               rows_of(&out, sizeof(uint64_t), texts.count) >= 0;
-    Py_ssize_t count = fits ? rows_of(&seeds, sizeof(uint64_t), -1) : -1;
+    const Py_buffer *offsets = &columns.at[0], *data = &columns.at[1], *tenant = &columns.at[2], *seeds = &columns.at[3], *out = &columns.at[4];
+    int fits = texts_of(offsets, data, &texts) && rows_of(tenant, sizeof(int32_t), texts.count) >= 0 &&
+               rows_of(out, sizeof(uint64_t), texts.count) >= 0;
+    Py_ssize_t count = fits ? rows_of(seeds, sizeof(uint64_t), -1) : -1;
     if (count >= 0) {
-        const int32_t *of = tenant.buf;
-        const uint64_t *seed = seeds.buf;
-        uint64_t *to = out.buf;
+        const int32_t *of = tenant->buf;
+        const uint64_t *seed = seeds->buf;
+        uint64_t *to = out->buf;
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < texts.count && fits; i++) {
             fits = of[i] >= 0 && of[i] < count;
@@ -68,14 +46,7 @@ PyObject *hash_texts(PyObject *module, PyObject *args)
         if (!fits)
             PyErr_SetString(PyExc_ValueError, "an event is of a tenant that is not listed");
     }
-    PyBuffer_Release(&offsets);
-    PyBuffer_Release(&data);
-    PyBuffer_Release(&tenant);
-    PyBuffer_Release(&seeds);
-    PyBuffer_Release(&out);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }
 
 /* ---------------------------------------------------------------- order */
@@ -116,18 +87,19 @@ static Place *sorted(Place *from, Place *to, Py_ssize_t count)
 
 PyObject *hash_order(PyObject *module, PyObject *args)
 {
-    Py_buffer hashes, order;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*w*", &hashes, &order))
+    if (!take(args, "rw", &columns))
         return NULL;
-    Py_ssize_t count = rows_of(&hashes, sizeof(uint64_t), -1);
+    const Py_buffer *hashes = &columns.at[0], *order = &columns.at[1];
+    Py_ssize_t count = rows_of(hashes, sizeof(uint64_t), -1);
     Place *places = NULL;
-    if (count >= 0 && rows_of(&order, sizeof(int64_t), count) >= 0 &&
+    if (count >= 0 && rows_of(order, sizeof(int64_t), count) >= 0 &&
         (places = PyMem_RawMalloc(2 * sizeof(Place) * (size_t)(count + 1))) == NULL)
         PyErr_NoMemory();
     if (places != NULL && count > 0) {
-        const uint64_t *hash = hashes.buf;
-        int64_t *to = order.buf;
+        const uint64_t *hash = hashes->buf;
+        int64_t *to = order->buf;
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < count; i++)
             places[i] = (Place){hash[i], i};
@@ -137,11 +109,7 @@ PyObject *hash_order(PyObject *module, PyObject *args)
         Py_END_ALLOW_THREADS
     }
     PyMem_RawFree(places);
-    PyBuffer_Release(&hashes);
-    PyBuffer_Release(&order);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }
 
 /* ---------------------------------------------------------------- fates */
@@ -150,17 +118,18 @@ enum { COUNTED, DUPLICATE, REJECTED }; /* their places in domain/settlement.py *
 
 PyObject *settle(PyObject *module, PyObject *args)
 {
-    Py_buffer order, starts, code, claimed, out;
+    Columns columns;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*w*", &order, &starts, &code, &claimed, &out))
+    if (!take(args, "rrrrw", &columns))
         return NULL;
-    Py_ssize_t count = rows_of(&order, sizeof(int64_t), -1), groups = rows_of(&starts, sizeof(int64_t), -1);
-    int fits = count >= 0 && groups >= 0 && rows_of(&code, 1, count) >= 0 && rows_of(&claimed, 1, count) >= 0 &&
-               rows_of(&out, 1, count) >= 0;
+    const Py_buffer *order = &columns.at[0], *starts = &columns.at[1], *code = &columns.at[2], *claimed = &columns.at[3], *out = &columns.at[4];
+    Py_ssize_t count = rows_of(order, sizeof(int64_t), -1), groups = rows_of(starts, sizeof(int64_t), -1);
+    int fits = count >= 0 && groups >= 0 && rows_of(code, 1, count) >= 0 && rows_of(claimed, 1, count) >= 0 &&
+               rows_of(out, 1, count) >= 0;
     if (fits) {
-        const int64_t *rows = order.buf, *start = starts.buf;
-        const uint8_t *codes = code.buf, *claims = claimed.buf;
-        uint8_t *fate = out.buf;
+        const int64_t *rows = order->buf, *start = starts->buf;
+        const uint8_t *codes = code->buf, *claims = claimed->buf;
+        uint8_t *fate = out->buf;
         for (Py_ssize_t group = 0; fits && group < groups; group++) {
             int64_t end = group + 1 < groups ? start[group + 1] : count;
             int is_claimed = 0;
@@ -181,12 +150,5 @@ PyObject *settle(PyObject *module, PyObject *args)
         if (!fits)
             PyErr_SetString(PyExc_ValueError, "the order of events and its groups do not fit together");
     }
-    PyBuffer_Release(&order);
-    PyBuffer_Release(&starts);
-    PyBuffer_Release(&code);
-    PyBuffer_Release(&claimed);
-    PyBuffer_Release(&out);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
+    return let_go(&columns);
 }
