@@ -1,10 +1,11 @@
 """`UsageStore` on ClickHouse SQL."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from numpy.typing import NDArray
 
@@ -80,22 +81,20 @@ class ClickHouseStore:
         self._parts.check()
 
     def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
-        found: list[Claim] = []
-        for listed in _lists(hashes):
-            with translated("look up identifiers"):
-                sql = _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
-                places = self._seeker.query(sql, settings=_LOOKUP_SETTINGS).result_rows
-                for offsets in _lists([offset for offset, _ in places]):
-                    rows = self._seeker.query(
-                        "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
-                        f"FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN ({offsets}) "
-                        f"AND {_received_since(since_ms)}",
-                        settings=_LOOKUP_SETTINGS,
-                    ).result_rows
-                    found.extend(
-                        Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows
-                    )
-        return found
+        with translated("look up identifiers"):
+            places = self._seek(
+                hashes,
+                lambda listed: _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset),
+            )
+            rows = self._seek(
+                np.array([offset for offset, _ in places], np.uint64),
+                lambda listed: (
+                    "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
+                    f"FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN ({listed}) "
+                    f"AND {_received_since(since_ms)}"
+                ),
+            )
+            return [Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows]
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
         # Other threads than the applier's ask too, and must not wait for an insert: so the reader answers.
@@ -183,6 +182,20 @@ class ClickHouseStore:
         if self._seeker is not self._writer:
             self._seeker.close()
         self._writer.close()
+
+    def _seek(self, numbers: NDArray[np.uint64], sql_of: Callable[[str], str]) -> Sequence[Sequence[Any]]:
+        """The answer to a query for these numbers. A few stand in it as a list. Many are handed over as a column: each
+        list of them would read nearly all of the table, and a column reads it once."""
+        if not len(numbers):
+            return ()
+        listed = "SELECT number FROM Python(streamgauge_numbers)"
+        if len(numbers) <= _LOOKUP_HASHES_MAX:
+            listed = ",".join(map(str, numbers.tolist()))
+        # The embedded engine finds the column by the variable's name.
+        streamgauge_numbers = pa.table({"number": numbers})
+        found = self._seeker.query(sql_of(listed), settings=_LOOKUP_SETTINGS)
+        del streamgauge_numbers
+        return cast(Sequence[Sequence[Any]], found.result_rows)
 
     def _look_up(self, doing: str, sql: str) -> Sequence[Sequence[Any]]:
         return self._read(doing, sql, {}, _LOOKUP_SETTINGS)
