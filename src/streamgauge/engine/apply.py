@@ -99,6 +99,8 @@ class Applier:
             step = self._judged(*self._range(self._progress.intent()))
         if step is None:
             return 0
+        if step.again and self._progress.checkpoint().next_offset == step.intent.next_offset:
+            return self._completed(step)  # the error came after its end had been written
         if step.settled is not None and not step.is_claimed:
             self._deduplication.claim(step.settled, step.last_ms)
             step.is_claimed = True
@@ -110,6 +112,9 @@ class Applier:
         except BaseException:
             step.again, self._next = True, step
             raise
+        return self._completed(step)
+
+    def _completed(self, step: _Step) -> int:
         self._checkpoint = Checkpoint(step.intent.next_offset, step.last_ms)
         self._deduplication.complete(self._checkpoint)
         return step.intent.next_offset - step.intent.first_offset

@@ -1,16 +1,20 @@
 """Judging a step beside the insert of the one before: nothing changes but the time."""
 
 import threading
+from collections.abc import Mapping
 from decimal import Decimal
 
 import pytest
 
+from streamgauge.adapters.memory.event_log import MemoryProgress
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
+from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import Corrupt, Unavailable
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.tally import Tally
+from streamgauge.engine.ports.progress import Checkpoint
 from tests.support.world import TENANT, Event, World
 
 
@@ -79,6 +83,34 @@ def test_a_step_that_could_not_be_stored_is_stored_before_the_next(
     world.apply()
     assert world.total(meter) == Decimal(4)
     assert [row["log_offset"] for row in store.rows] == list(range(6))
+
+
+class _ProgressThatFailsLate(MemoryProgress):
+    """Once, it has written the end of a step and says that it could not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = True
+
+    def advance(self, checkpoint: Checkpoint, applied: Mapping[Tenant, Tally]) -> None:
+        super().advance(checkpoint, applied)
+        if self.fails:
+            self.fails = False
+            raise Unavailable("away")
+
+
+@pytest.mark.parametrize("ahead_entries_min", [1, 10**9])
+def test_a_step_whose_end_was_written_is_not_stored_again_when_an_error_came_after_it(ahead_entries_min: int) -> None:
+    world = World(progress=_ProgressThatFailsLate(), step_events_max=2, ahead_entries_min=ahead_entries_min)
+    meter = world.add_meter()
+    world.add_customer()
+    for names in ("ab", "bc"):
+        world.accept(*(Event(name) for name in names))
+    with pytest.raises(Unavailable):
+        world.apply()
+    world.apply()
+    assert world.total(meter) == Decimal(3)
+    assert world.progress.checkpoint().next_offset == 4
 
 
 def test_a_damaged_record_behind_a_step_does_not_keep_it_from_being_stored(
