@@ -101,7 +101,8 @@ class Stored:
     @property
     def range_seconds(self) -> tuple[int, int]:
         """[start, end) that covers every event, whole hours."""
-        return (self.now_ms - MONTH_MS - 2 * DAY_MS) // HOUR_MS * 3_600, (self.now_ms // HOUR_MS + 1) * 3_600
+        newest_ms = max(self.now_ms, *(part.now_ms for part in self.parts), 0)  # a run may outlast its first hour
+        return (self.now_ms - MONTH_MS - 2 * DAY_MS) // HOUR_MS * 3_600, (newest_ms // HOUR_MS + 1) * 3_600
 
     def next_shape(self, events: int) -> Shape:
         """A shape with a seed of its own, so that no identifier comes twice."""
