@@ -10,10 +10,44 @@ from hypothesis import settings
 from streamgauge import native
 from streamgauge.adapters.clickhouse.clients import embedded_clients
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
+from tests.clients.matrix import OFFICIAL_CLIENT
+from tests.support.left_secrets import secrets_left_in
 
 # On a busy machine an example may take any time; what must be fast is measured elsewhere.
 settings.register_profile("streamgauge", deadline=None)
 settings.load_profile("streamgauge")
+
+SECRETS_LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After all tests: no secret is in what they left, wherever in the service it may have slipped out."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return  # a worker: its folders lie in those of the process that looks through all
+    basetemp: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]  # its one place
+    found = list(secrets_left_in(basetemp.getbasetemp()))
+    if found:
+        session.config.stash[SECRETS_LEFT] = found
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = [
+        str(value)
+        for report in itertools.chain.from_iterable(terminalreporter.stats.values())
+        if getattr(report, "when", None) == "teardown"
+        for name, value in report.user_properties
+        if name == OFFICIAL_CLIENT
+    ]
+    if rows:
+        terminalreporter.section("official clients")
+        for row in sorted(rows):
+            terminalreporter.line(row)
+    found = config.stash.get(SECRETS_LEFT, [])
+    if found:
+        terminalreporter.section("secrets in what the tests left", red=True)
+        for each in found:
+            terminalreporter.line(each)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -169,6 +169,7 @@ class Supervisor:
 
     async def _serve(self, engine: Engine, folder: DataFolder, public: list[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
+        _end_without_memory(self._loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._ending.set)
         engine.applying.start()
@@ -293,6 +294,7 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
+        _end_without_memory(loop)
         # Decoded events hold no cycles, and there are very many of them: looking for some took 10 % of the time.
         gc.freeze()
         gc.set_threshold(_GC_ALLOCATIONS)
@@ -317,6 +319,25 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
     with resources:
         uvloop.run(serve())
     return _exit_code_of(failed[0]) if failed else 0
+
+
+def _end_without_memory(loop: asyncio.AbstractEventLoop) -> None:
+    """A loop that has no memory for what arrives can neither read it nor close the connection, and each client would
+    wait until it gives up. The process ends instead, as by a kill; what was acknowledged is in the log."""
+    unraisable = sys.unraisablehook
+
+    def in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), MemoryError):
+            os._exit(EXIT_FAILED)
+        loop.default_exception_handler(context)
+
+    def in_callback(failed: "sys.UnraisableHookArgs") -> None:
+        if failed.exc_type is MemoryError:
+            os._exit(EXIT_FAILED)
+        unraisable(failed)
+
+    loop.set_exception_handler(in_loop)
+    sys.unraisablehook = in_callback
 
 
 def _allow_connections() -> None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 STEPS = (
     "meter_life",
@@ -97,6 +97,9 @@ def played(printed: str) -> Played:
         outcomes={line["step"]: line["outcome"] for line in steps},
         details={line["step"]: line.get("detail", "") for line in steps},
     )
+
+
+OFFICIAL_CLIENT: Final = "official client"  # the property of a test that holds the line of its client
 
 
 @dataclass(frozen=True, kw_only=True)

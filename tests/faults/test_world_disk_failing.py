@@ -120,23 +120,27 @@ def _one_more(client: Client, token: str, customer: str, number: int) -> httpx.R
     )
 
 
-def test_while_the_log_cannot_be_read_nothing_is_accepted_or_told_and_afterwards_all_goes_on(
-    tmp_path: Path, shim: Shim
-) -> None:
-    """A failed read, unlike a failed write, leaves nothing in doubt: the server stays."""
+def test_while_the_log_cannot_be_read_nothing_it_holds_is_passed_over_or_lost(tmp_path: Path, shim: Shim) -> None:
+    """A failed read, unlike a failed write, leaves nothing in doubt: the server stays, and takes what it can sync
+    without reading. The engine takes a read that fails for damage, so applying may stand still until the next start."""
     server = FaultyServer(tmp_path / "data", environment=shim.environment)
     with server, Client(server.url) as client:
         meter, customer, token = client.meter("calls"), client.customer(name="A"), client.session()
-        client.stream(token, [event("a", customer)])
+        client.stream(token, [event("event 0", customer)])
         client.wait_until_applied()
         shim.fail("read", "log.db")
-        assert outcome(lambda: _one_more(client, token, customer, 0)) != "200"
+        answered = [outcome(partial(_one_more, client, token, customer, at)) for at in range(1, 20)]
         shim.heal()
-        assert client.http.get("/readyz").status_code == 200
-        client.stream(token, [event("a", customer), event("b", customer)])
+        assert set(answered) <= {"200", "corrupt"}
+        assert client.http.get("/healthz").status_code == 200
+        assert client.total(meter, customer) >= 1
+    with server, Client(server.url) as client:
         client.wait_until_applied()
-        assert client.total(meter, customer) == 2
-    assert server.process.returncode == 0
+        accepted = 1 + answered.count("200")
+        assert accepted <= client.total(meter, customer) <= 20
+        client.stream(client.session(), [event(f"event {at}", customer) for at in range(20)])
+        client.wait_until_applied()
+        assert client.total(meter, customer) == 20
 
 
 @pytest.mark.parametrize("call", ["write", "sync"])
@@ -168,3 +172,31 @@ def test_when_the_store_fails_applying_waits_or_ends_and_every_event_counts_once
         client.stream(client.session(), [event(f"event {number}", "cus") for number in range(sent + 1)])
         client.wait_until_applied()
         assert client.total(meter, "cus") == sent + 1
+
+
+def test_while_the_store_cannot_be_read_events_are_accepted_and_totals_are_an_error_until_it_can(
+    tmp_path: Path, shim: Shim
+) -> None:
+    """Never the part of a total that could still be read."""
+    server = FaultyServer(tmp_path / "data", environment=shim.environment, unknown_customers="accept")
+    with server, Client(server.url) as client:
+        meter, token = client.meter("calls"), client.session()
+        client.stream(token, [event(f"event {number}", "cus") for number in range(10)])
+        client.wait_until_applied()
+    with server, Client(server.url) as client:  # anew, so that nothing was read before
+        shim.fail("read", "/store/store/")
+        for number in range(10, 20):
+            assert outcome(partial(_one_more, client, token, "cus", number)) == "200"
+            assert outcome(partial(_summaries, client, meter, "cus")) == "service_unavailable"
+        shim.heal()
+        client.wait_until_applied()
+        assert client.total(meter, "cus") == 20
+    assert server.process.returncode == 0
+
+
+def _summaries(client: Client, meter: str, customer: str) -> httpx.Response:
+    return client.http.get(
+        f"/v1/billing/meters/{meter}/event_summaries",
+        params={"customer": customer, "start_time": 0, "end_time": 4_102_444_800},
+        headers={"Authorization": f"Bearer {client.key}"},
+    )
