@@ -33,6 +33,7 @@ from streamgauge.api.connection import BoundedConnection
 from streamgauge.api.inner_server import InnerServer
 from streamgauge.bootstrap.edge import build_edge
 from streamgauge.bootstrap.engine import Engine, build_engine
+from streamgauge.bootstrap.lean import leave_out_pandas
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import livemode_of_secret
@@ -146,6 +147,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until a signal; the exit code. Raises StartRefused."""
+        leave_out_pandas()
         if self._config.tls_cert is not None and self._config.tls_key is not None:
             check_certificate(self._config.tls_cert, self._config.tls_key)
         folder = DataFolder(self._config.data_dir)
@@ -281,6 +283,7 @@ def environment_of(config: Config) -> dict[str, str]:
 
 def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int) -> int:
     """The edge process: serve until SIGTERM, or until the engine is gone."""
+    leave_out_pandas()
     failed: list[BaseException] = []
     folder = DataFolder(config.data_dir)
     public = socket.socket(fileno=listen_fd)

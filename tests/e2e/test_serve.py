@@ -94,6 +94,19 @@ def test_everything_is_for_the_owner_alone(server: Server) -> None:
     assert stat.S_IMODE((server.data_dir / "engine.sock").stat().st_mode) == 0o600
 
 
+def test_its_processes_do_not_load_what_they_do_not_need(server: Server) -> None:
+    """PyArrow would import pandas with the first events, which takes longer than to apply them."""
+    with Client(server.url) as client:
+        meter, customer = client.meter(f"needed_{time.time_ns()}"), client.customer(name="A")
+        name = client.get(f"/v1/billing/meters/{meter}")["event_name"]
+        client.stream(client.session(), [event("lean", customer) | {"event_name": name}])
+        client.wait_until_applied()
+        assert client.total(meter, customer) == 1
+    for pid in (server.process.pid, *children_of(server.process.pid)):
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "pyarrow" in mapped and "pandas" not in mapped
+
+
 def test_a_second_server_on_the_folder_refuses_and_names_the_holder(server: Server) -> None:
     assert_refused(serve(server.data_dir), f"in use by process {server.process.pid} on ")
     assert is_ready(server.url)

@@ -17,7 +17,7 @@ VALUE_TYPE: Final = pa.decimal128(38, VALUE_DIGITS_MAX)  # 15 digits, wherever t
 
 _DECIMAL: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 _DIGITS_THAT_COUNT: Final = (r"^-?0*([0-9]*)\.?([0-9]*)$", r"\1\2")
-_NOBODY: Final = pa.scalar(None, pa.string())
+_NOBODY: Final = pa.nulls(1, pa.string())[0]  # by pa.scalar it would import pandas
 _CODES: Final = bytes(
     CODE_NUMBER[each]
     for each in (RejectionCode.INVALID_VALUE, RejectionCode.VALUE_TOO_MANY_DIGITS, RejectionCode.VALUE_NOT_FOUND)

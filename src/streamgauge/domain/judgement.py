@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamgauge import native
 from streamgauge.domain.catalogue import NEVER_ENDS_MS, Catalogue
-from streamgauge.domain.decimals import VALUE_TYPE, ParsedValues, numbers_of, parse_values, values_of
+from streamgauge.domain.decimals import VALUE_DIGITS_MAX, ParsedValues, numbers_of, parse_values, values_of
 from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
 from streamgauge.domain.meter import Formula, Meter, resolve
 from streamgauge.domain.meter_event import TIMESTAMP_FUTURE_MAX_MS, TIMESTAMP_PAST_MAX_MS
@@ -21,7 +21,7 @@ from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.texts import words_of
 
 NO_METER = -1
-_ONE = numbers_of(pa.array([1]).cast(VALUE_TYPE))
+_ONE = np.array([[10**VALUE_DIGITS_MAX, 0]], np.uint64)  # as `numbers_of` has it
 
 
 @dataclass(frozen=True, slots=True)

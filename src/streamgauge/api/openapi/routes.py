@@ -1,4 +1,7 @@
-"""GET /openapi.json and GET /docs: made once when the server starts, served to anyone, the same for everyone."""
+"""GET /openapi.json and GET /docs: made when they are first asked for, served to anyone, the same for everyone."""
+
+from collections.abc import Callable
+from functools import cache
 
 import msgspec
 from starlette.requests import Request
@@ -16,15 +19,17 @@ _PAGE_HEADERS = {"content-security-policy": CONTENT_SECURITY_POLICY, "referrer-p
 
 def openapi_routes(operations: Operations) -> list[Route]:
     """The routes of the document of `operations`, and of its page. Nothing of an account is in either."""
-    described = document(operations)
+    described = cache(lambda: document(operations))
+    as_json = cache(lambda: msgspec.json.encode(described()))
+    as_page = cache(lambda: page(described()).encode())
     return [
-        Route(URL, _served(msgspec.json.encode(described), "application/json", _HEADERS)),
-        Route(PAGE_URL, _served(page(described).encode(), "text/html", _HEADERS | _PAGE_HEADERS)),
+        Route(URL, _served(as_json, "application/json", _HEADERS)),
+        Route(PAGE_URL, _served(as_page, "text/html", _HEADERS | _PAGE_HEADERS)),
     ]
 
 
-def _served(body: bytes, media_type: str, headers: dict[str, str]) -> Endpoint:
+def _served(body: Callable[[], bytes], media_type: str, headers: dict[str, str]) -> Endpoint:
     async def serve(request: Request) -> Response:
-        return Response(body, media_type=media_type, headers=headers)
+        return Response(body(), media_type=media_type, headers=headers)
 
     return serve
