@@ -47,7 +47,6 @@ EXIT_DISK_FAILED: Final = 3
 _EDGE_SETTLED_SECONDS: Final = 10
 _EDGE_EARLY_DEATHS_MAX: Final = 5
 _GC_ALLOCATIONS: Final = 200_000
-_EDGE_NICENESS: Final = 5
 _LISTEN_QUEUE: Final = 2_048
 # Longer than clients keep a connection in their pools: a server that closes first makes their next request fail.
 _KEEP_ALIVE_SECONDS: Final = 75
@@ -301,9 +300,6 @@ def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int)
         # Decoded events hold no cycles, and there are very many of them: looking for some took 10 % of the time.
         gc.freeze()
         gc.set_threshold(_GC_ALLOCATIONS)
-        # When both want more than the machine has, applying goes first: what was acknowledged becomes visible before
-        # more is acknowledged, instead of a backlog that is applied when a core lies idle.
-        os.nice(_EDGE_NICENESS)
         _allow_connections()
         # A line for each request that is not HTTP would let anybody fill the disk with them.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -16,14 +16,16 @@ logger = logging.getLogger(__name__)
 # How often an idle server looks for new records: part of the time until an event is visible.
 _IDLE_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 1.0
+# A step of fewer entries than this is no load, and need not be followed by as long a pause.
+_LOAD_ENTRIES_MIN: Final = 1_000
 _WORK_ENDED: Final = "applying has ended, or is about to; see the server's log"
 
 
 class Applying:
     """Repeats `Applier.run_once` in a thread of its own, after `prepare` once: events are accepted meanwhile.
 
-    Under load steps begin at least `interval_seconds` apart, so that they are large and few; after a pause the next
-    one begins at once. What passes with time is tried again. A corrupt record stops applying for good: it is logged
+    Under load steps begin at least `interval_seconds` apart, so that they are large and few, and half as far where they
+    are small all the same; after a pause the next one begins at once. What passes with time is tried again. A corrupt record stops applying for good: it is logged
     with its place and stays in `failure`. For anything else `on_fatal` is called: the process should end.
 
     Work that must not run beside a step is done between two of them, portion by portion (`between_steps`).
@@ -114,7 +116,8 @@ class Applying:
         if self._stopping.is_set():
             return applied > 0
         self._work_on()
-        due = self._interval_seconds - (time.monotonic() - began) if applied else _IDLE_SECONDS
+        interval_seconds = self._interval_seconds / (1 if applied >= _LOAD_ENTRIES_MIN else 2)
+        due = interval_seconds - (time.monotonic() - began) if applied else _IDLE_SECONDS
         if due > 0:
             self._stopping.wait(due)
         return True

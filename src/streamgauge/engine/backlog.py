@@ -10,6 +10,11 @@ from streamgauge.engine.ports.progress import Progress
 
 _LOOK_SECONDS: Final = 0.1
 
+# From so many events on acknowledging slows down, in proportion, until at the second number it is this much slower.
+_EASY_EVENTS: Final = 500_000
+_HARD_EVENTS: Final = 2_000_000
+_PAUSE_SECONDS_MAX: Final = 0.15
+
 
 class Backlog:
     """Looks at most ten times a second, so the bound is kept to within what arrives in that time."""
@@ -34,6 +39,12 @@ class Backlog:
     @property
     def is_due(self) -> bool:
         return time.monotonic() - self._looked > _LOOK_SECONDS
+
+    def pause_seconds(self) -> float:
+        """How much later to acknowledge, by what waited at the last look: applying and accepting share the machine, and
+        what is acknowledged faster than it can be applied is only visible later."""
+        share = (self._events - _EASY_EVENTS) / (_HARD_EVENTS - _EASY_EVENTS)
+        return min(max(share, 0.0), 1.0) * _PAUSE_SECONDS_MAX
 
     def check(self) -> None:
         """Raises BacklogFull when the bound is reached."""

@@ -75,3 +75,15 @@ def test_it_looks_once_and_then_not_for_a_while(log: CountingLog, monkeypatch: p
         waiting.check()
     assert log.asked == 1
     assert not waiting.is_due
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds"), [(0, 0), (500_000, 0), (1_250_000, 0.075), (2_000_000, 0.15), (20_000_000, 0.15)]
+)
+def test_the_more_waits_the_later_is_acknowledged(log: CountingLog, events: int, seconds: float) -> None:
+    waiting = Backlog(log, MemoryProgress(), events_max=10**9)
+    if events:
+        log.append(b"", {TENANT: Tally(events)})
+    assert waiting.pause_seconds() == 0  # it has not looked yet
+    waiting.check()
+    assert waiting.pause_seconds() == pytest.approx(seconds)

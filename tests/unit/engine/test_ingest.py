@@ -65,12 +65,12 @@ def groups(log: MemoryEventLog) -> list[list[str]]:
 Scenario = Callable[[GroupCommit, GatedLog, Fatal], Awaitable[None]]
 
 
-def drive(scenario: Scenario, *, pending_bytes_max: int = 10**6) -> None:
+def drive(scenario: Scenario, *, pending_bytes_max: int = 10**6, pause: float = 0.0) -> None:
     """Run a scenario with a commit, and end it whatever happens."""
 
     async def run() -> None:
         log, fatal = GatedLog(), Fatal()
-        commit = GroupCommit(log, pending_bytes_max=pending_bytes_max, on_fatal=fatal)
+        commit = GroupCommit(log, pending_bytes_max=pending_bytes_max, on_fatal=fatal, pause=lambda: pause)
         try:
             await scenario(commit, log, fatal)
         finally:
@@ -112,6 +112,31 @@ def test_requests_that_arrive_while_an_append_is_under_way_form_the_next_group()
         assert groups(log) == [["a"], ["b", "b'", "c", "c'", "d", "d'"]]
 
     drive(scenario)
+
+
+def test_when_applying_lags_behind_what_comes_within_the_pause_is_one_record() -> None:
+    async def scenario(commit: GroupCommit, log: GatedLog, fatal: Fatal) -> None:
+        log.leave.release(100)
+        await settled([commit.submit(one("a")), commit.submit(one("b"))])
+        answers = []
+        for name in "cde":
+            answers.append(commit.submit(one(name)))
+            await asyncio.sleep(0.02)
+        assert not any(answer.done() for answer in answers)
+        assert await settled(answers) == [None] * 3
+        assert groups(log) == [["a", "b"], ["c", "d", "e"]]
+
+    drive(scenario, pause=2.0)
+
+
+def test_requests_that_come_alone_never_wait_for_others() -> None:
+    async def scenario(commit: GroupCommit, log: GatedLog, fatal: Fatal) -> None:
+        log.leave.release(100)
+        for name in "abc":
+            assert await settled([commit.submit(one(name))]) == [None]
+        assert groups(log) == [["a"], ["b"], ["c"]]
+
+    drive(scenario, pause=60.0)  # longer than `drive` waits
 
 
 def test_a_group_has_no_more_events_than_a_record_may(monkeypatch: pytest.MonkeyPatch) -> None:
