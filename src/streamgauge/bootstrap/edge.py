@@ -41,9 +41,7 @@ def build_edge(config: Config, folder: DataFolder, engine_socket: str, on_fatal:
         # Each edge has its part of what may wait, but room for one request.
         pending_bytes_max = max(config.pending_bytes_max // config.edge_processes, REQUEST_BYTES_MAX)
         backlog = Backlog(log_seen, progress, events_max=config.backlog_events_max)
-        commit = GroupCommit(
-            log, pending_bytes_max=pending_bytes_max, on_fatal=on_fatal, pause=backlog.pause_seconds
-        )
+        commit = GroupCommit(log, pending_bytes_max=pending_bytes_max, on_fatal=on_fatal, pause=backlog.pause_seconds)
         levels = None
         if config.edge_processes > 1 and config.rate_limit_events_per_second is not None:
             # Connections are not spread evenly over edges, so a limit that was divided would not be the limit.

@@ -253,10 +253,8 @@ def _written(origins: Sequence[Principal], run_origin: NDArray[Any], run_events:
     listed = [
         [origin.tenant.account_id, origin.tenant.livemode, origin.key_id, origin.session_id] for origin in origins
     ]
-    batch, base_ms = table_of(run_origin, run_events, parts)
-    batch = batch.replace_schema_metadata(
-        {"format": FORMAT_VERSION, "origins": json.dumps(listed), BASE_KEY: str(base_ms)}
-    )
+    metadata = {"format": FORMAT_VERSION, "origins": json.dumps(listed)}
+    batch = table_of(run_origin, run_events, parts, metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=_WRITE_OPTIONS) as writer:
         writer.write_batch(batch)

@@ -15,8 +15,10 @@ times can be compressed. Unsigned numbers are as wide as the writer chose.
     value_size, values          how many bytes each entry's value has; the bytes
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -40,10 +42,10 @@ _HEX_TEXT: Final = r"^[0-9a-f]{32}$"
 _UUID_TEXT: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _UUID_DIGITS: Final = np.array([place for place in range(_UUID_CHARACTERS) if place not in (8, 13, 18, 23)])
 _ABSENT: Final = 2**32 - 1
-_NUMBER_TYPES: Final = (np.uint8, np.uint16, np.uint32)
+_NUMBER_TYPES: Final = tuple((np.iinfo(each).max, each) for each in (np.uint8, np.uint16, np.uint32))
 _NUMBER_KINDS: Final = ("|u1", "<u2", "<u4")
 _BYTES: Final = ""
-_COLUMNS: Final = {"part": pa.string(), "type": pa.string(), "data": pa.large_binary()}
+_SCHEMA: Final = pa.schema({"part": pa.string(), "type": pa.string(), "data": pa.large_binary()})
 
 Numbers: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
@@ -166,7 +168,7 @@ def _cumulated(sizes: Numbers) -> NDArray[np.int32]:
 def _narrow(numbers: NDArray[Any]) -> Numbers:
     """The same in the narrowest type, which is what takes the least room."""
     most = int(numbers.max(initial=0))
-    return numbers.astype(next(each for each in _NUMBER_TYPES if most <= np.iinfo(each).max))
+    return numbers.astype(next(each for limit, each in _NUMBER_TYPES if most <= limit))
 
 
 # --- identifiers
@@ -229,8 +231,10 @@ def _unpacked_here(parts: Parts) -> pa.StringArray:
 # --- as a table
 
 
-def table_of(run_origin: NDArray[Any], run_events: NDArray[Any], parts: Parts) -> tuple[pa.RecordBatch, int]:
-    """The batch that is written, and its `base_ms`."""
+def table_of(
+    run_origin: NDArray[Any], run_events: NDArray[Any], parts: Parts, metadata: Mapping[str, str]
+) -> pa.RecordBatch:
+    """The batch that is written, with this metadata and its `base_ms`."""
     timestamp, base_ms = _relative(parts.timestamp_ms)
     numbers: dict[str, NDArray[Any]] = {
         "run_origin": _narrow(run_origin),
@@ -253,19 +257,20 @@ def table_of(run_origin: NDArray[Any], run_events: NDArray[Any], parts: Parts) -
     }
     # The widest first: then each stands where a processor can read it.
     ordered = sorted(numbers.items(), key=lambda each: -each[1].itemsize)
-    names = [*(name for name, _ in ordered), *texts]
-    kinds = [*(each.dtype.str for _, each in ordered), *(_BYTES for _ in texts)]
+    names = (*(name for name, _ in ordered), *texts)
+    kinds = (*(each.dtype.str for _, each in ordered), *(_BYTES for _ in texts))
     data: list[bytes | memoryview] = [
         *(each.tobytes() for _, each in ordered),
         *(memoryview(each).cast("B") for each in texts.values()),
     ]
     columns = [_strings(names), _strings(kinds), _binaries(data)]
-    return pa.RecordBatch.from_arrays(columns, list(_COLUMNS)), base_ms
+    schema = _SCHEMA.with_metadata({**metadata, BASE_KEY.decode(): str(base_ms)})
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def parts_of_table(batch: pa.RecordBatch, base_ms: int) -> tuple[Numbers, Numbers, Parts]:
     """The inverse: origins and sizes of runs, and the parts. Raises ValueError or an error of Arrow's if it is none."""
-    if batch.schema.names != list(_COLUMNS) or batch.schema.types != list(_COLUMNS.values()):
+    if not batch.schema.equals(_SCHEMA):
         raise ValueError("a block has other columns than its format says")
     found: dict[str, tuple[str, Any]] = {
         name.as_py(): (kind.as_py(), data.as_buffer() or b"") for name, kind, data in zip(*batch.columns, strict=True)
@@ -305,21 +310,25 @@ def _relative(timestamp_ms: NDArray[np.int64]) -> tuple[NDArray[Any], int]:
     return np.where(given, timestamp_ms - base_ms, _ABSENT).astype(np.uint32), base_ms
 
 
-# By buffers, not by pa.array: that imports pandas the first time, half a second and 50 MB that an edge can do without.
-def _strings(texts: Sequence[str]) -> pa.StringArray:
+# By buffers, not by pa.array: that looks whether pandas is there, half a second and 50 MB that an edge can do without.
+@cache
+def _strings(texts: tuple[str, ...]) -> pa.StringArray:
+    """Names and types of parts: there are as many as parts have widths."""
     return _joined_texts([text.encode() for text in texts])
 
 
 def _joined_texts(texts: Sequence[bytes]) -> pa.StringArray:
-    return _texts(_cumulated(np.array(list(map(len, texts)), np.uint32)), b"".join(texts))
+    return _texts(_offsets_of(texts, np.int32), b"".join(texts))
 
 
 def _binaries(data: Sequence[bytes | memoryview]) -> pa.LargeBinaryArray:
-    offsets = np.zeros(len(data) + 1, np.int64)
-    np.cumsum(list(map(len, data)), out=offsets[1:])
-    return pa.Array.from_buffers(
-        pa.large_binary(), len(data), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(data))]
-    )
+    offsets = pa.py_buffer(_offsets_of(data, np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), len(data), [None, offsets, pa.py_buffer(b"".join(data))])
+
+
+def _offsets_of(data: Sequence[bytes | memoryview], kind: Any) -> NDArray[Any]:
+    """Of a few pieces, for which Python is quicker than NumPy."""
+    return np.array([0, *accumulate(map(len, data))], kind)
 
 
 def _array_of(data: bytes | pa.Buffer, kind: Any) -> NDArray[Any]:

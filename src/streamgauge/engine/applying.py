@@ -24,9 +24,10 @@ _WORK_ENDED: Final = "applying has ended, or is about to; see the server's log"
 class Applying:
     """Repeats `Applier.run_once` in a thread of its own, after `prepare` once: events are accepted meanwhile.
 
-    Under load steps begin at least `interval_seconds` apart, so that they are large and few, and half as far where they
-    are small all the same; after a pause the next one begins at once. What passes with time is tried again. A corrupt record stops applying for good: it is logged
-    with its place and stays in `failure`. For anything else `on_fatal` is called: the process should end.
+    Under load steps begin at least `interval_seconds` apart, so that they are large and few, and half as far apart if
+    they are small all the same; after a pause the next one begins at once. What passes with time is tried again. A
+    corrupt record stops applying for good: it is logged with its place and stays in `failure`. For anything else
+    `on_fatal` is called: the process should end.
 
     Work that must not run beside a step is done between two of them, portion by portion (`between_steps`).
     """
