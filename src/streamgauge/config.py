@@ -106,7 +106,8 @@ class Config:
     )
     apply_interval_ms: int = setting(
         400,
-        "Shortest time between two steps of applying under load, half of it between small ones; an idle server applies at once.",
+        "Shortest time between two steps of applying under load, half of it between small ones; an idle server applies "
+        "at once.",
         minimum=0,
         maximum=10_000,
     )
