@@ -11,90 +11,48 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import uvicorn
 import uvloop
-from starlette.types import ASGIApp
 
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.tls import check_certificate
-from streamgauge.api.connection import BoundedConnection
 from streamgauge.api.inner_server import InnerServer
-from streamgauge.bootstrap.edge import build_edge
 from streamgauge.bootstrap.engine import Engine, build_engine
 from streamgauge.bootstrap.lean import leave_out_pandas
 from streamgauge.config import ENVIRONMENT_PREFIX, Config, Secret
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import livemode_of_secret
-from streamgauge.domain.errors import Corrupt, DurabilityLost, StartRefused
+from streamgauge.domain.errors import StartRefused
+from streamgauge.edge_process import EXIT_DISK_FAILED, EXIT_FAILED, LISTEN_QUEUE, end_without_memory, exit_code_of
 from streamgauge.engine.status import Edges
 
 logger = logging.getLogger(__name__)
 
-EXIT_FAILED: Final = 1
-EXIT_DISK_FAILED: Final = 3
 _EDGE_SETTLED_SECONDS: Final = 10
 _EDGE_EARLY_DEATHS_MAX: Final = 5
-_GC_ALLOCATIONS: Final = 200_000
-_LISTEN_QUEUE: Final = 2_048
-# Longer than clients keep a connection in their pools: a server that closes first makes their next request fail.
-_KEEP_ALIVE_SECONDS: Final = 75
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the supervisor has them."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(app: ASGIApp, config: Config) -> _Server:
-    serving = uvicorn.Config(
-        app,
-        lifespan="on",
-        http=BoundedConnection,
-        ws="none",
-        proxy_headers=False,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=_LISTEN_QUEUE,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=config.shutdown_grace_seconds,
-        ssl_certfile=config.tls_cert,
-        ssl_keyfile=config.tls_key,
-    )
-    serving.load()
-    if serving.ssl is not None:
-        # What Python takes by itself depends on how it was built and on the machine's OpenSSL configuration.
-        serving.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    return _Server(serving)
 
 
 def listen(config: Config) -> list[socket.socket]:
     """Take the public port, before anything else is touched. Raises StartRefused in one line."""
     public = _bound(config, config.port)
     if config.edge_processes == 1:
-        public.listen(_LISTEN_QUEUE)
+        public.listen(LISTEN_QUEUE)
         return [public]
     # A port that is shared would be shared with another server, too. So first it was taken for one alone.
     port = public.getsockname()[1]
     public.close()
     several = [_bound(config, port, shared=True) for _ in range(config.edge_processes)]
     for each in several:
-        each.listen(_LISTEN_QUEUE)
+        each.listen(LISTEN_QUEUE)
     return several
 
 
@@ -170,7 +128,9 @@ class Supervisor:
 
     async def _serve(self, engine: Engine, folder: DataFolder, public: list[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
-        _end_without_memory(self._loop)
+        end_without_memory(self._loop)
+        gc.freeze()
+        gc.enable()  # the command line stopped it for the start
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._ending.set)
         engine.applying.start()
@@ -232,13 +192,9 @@ class Supervisor:
 
     def _fail(self, error: BaseException) -> None:
         """From the applying thread: end everything, with an exit code that says so."""
-        self._exit_code = _exit_code_of(error)
+        self._exit_code = exit_code_of(error)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._ending.set)
-
-
-def _exit_code_of(error: BaseException) -> int:
-    return EXIT_DISK_FAILED if isinstance(error, (Corrupt, DurabilityLost)) else EXIT_FAILED
 
 
 class EdgeProcess:
@@ -280,80 +236,11 @@ def environment_of(config: Config) -> dict[str, str]:
     } | {ENVIRONMENT_PREFIX + "SECRET_KEY": ""}
 
 
-def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int) -> int:
-    """The edge process: serve until SIGTERM, or until the engine is gone."""
-    leave_out_pandas()
-    failed: list[BaseException] = []
-    folder = DataFolder(config.data_dir)
-    public = socket.socket(fileno=listen_fd)
-
-    def fail(error: BaseException) -> None:
-        failed.append(error)
-        server.should_exit = True
-
-    edge, resources = build_edge(config, folder, folder.engine_socket, fail)
-    server = _server(edge, config)
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        _end_without_memory(loop)
-        # Decoded events hold no cycles, and there are very many of them: looking for some took 10 % of the time.
-        gc.freeze()
-        gc.set_threshold(_GC_ALLOCATIONS)
-        _allow_connections()
-        # A line for each request that is not HTTP would let anybody fill the disk with them.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        # An interrupt from the terminal reaches both processes; the engine's process decides about the end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        loop.add_signal_handler(signal.SIGTERM, _end, server)
-        loop.add_reader(lifeline_fd, _end, server)
-        serving = asyncio.create_task(server.serve(sockets=[public]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if server.started:
-            os.write(ready_fd, b"\n")
-        os.close(ready_fd)
-        await serving
-
-    with resources:
-        uvloop.run(serve())
-    return _exit_code_of(failed[0]) if failed else 0
-
-
-def _end_without_memory(loop: asyncio.AbstractEventLoop) -> None:
-    """A loop that has no memory for what arrives can neither read it nor close the connection, and each client would
-    wait until it gives up. The process ends instead, as by a kill; what was acknowledged is in the log."""
-    unraisable = sys.unraisablehook
-
-    def in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(context.get("exception"), MemoryError):
-            os._exit(EXIT_FAILED)
-        loop.default_exception_handler(context)
-
-    def in_callback(failed: "sys.UnraisableHookArgs") -> None:
-        if failed.exc_type is MemoryError:
-            os._exit(EXIT_FAILED)
-        unraisable(failed)
-
-    loop.set_exception_handler(in_loop)
-    sys.unraisablehook = in_callback
-
-
-def _allow_connections() -> None:
-    """As many open files as the process may have: each connection is one, and often only 1,024 are set."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _end(server: uvicorn.Server) -> None:
-    server.should_exit = True
-
-
 def _listen_on(path: str) -> socket.socket:
     """The engine's own socket. A file left by a killed server may be replaced: the folder is locked."""
     Path(path).unlink(missing_ok=True)
     inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     inner.bind(path)
     os.chmod(path, 0o600)
-    inner.listen(_LISTEN_QUEUE)
+    inner.listen(LISTEN_QUEUE)
     return inner
