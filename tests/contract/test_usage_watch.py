@@ -45,7 +45,8 @@ def touched(
     watch: UsageWatch, first: int, end: int, *meters: Meter
 ) -> dict[tuple[str, str, int], tuple[int, Decimal, int]]:
     """(meter, customer, days since the first one) to (events, rise, last offset)."""
-    rows: list[Touched] = list(watch.touched(meters or [meter_of()], first, end))
+    ids = [meter.id for meter in meters or [meter_of()]]
+    rows: list[Touched] = list(watch.touched(ids, first, end, by_day=ids))
     found = {
         (each.meter_id, each.customer_id, (each.day_start_ms - FIRST_DAY_MS) // DAY_MS): (
             each.events,
@@ -121,6 +122,19 @@ def test_a_cancellation_touches_the_day_of_its_event_at_its_own_place_in_the_log
     assert touched(watch, 3, 50) == {}
 
 
+def test_a_meter_whose_days_are_not_asked_for_has_one_row_for_each_customer(watched: Watched) -> None:
+    store, watch = watched
+    events = [event(at, value=at + 1, timestamp_ms=FIRST_DAY_MS + at * DAY_MS) for at in range(3)]
+    store.insert(settled(events), step=0)
+    cancel(store, events[2], offset=50)
+    assert list(watch.touched([MTR], 0, 3, by_day=["mtr_another"])) == [
+        Touched(MTR, "cus_1", 0, events=3, rise=Decimal(6), highest=Decimal(3), last_offset=2)
+    ]
+    (row,) = watch.touched([MTR], 0, 51, by_day=[])
+    assert (row.day_start_ms, row.events, row.highest, row.last_offset) == (0, 3, None, 50)
+    assert len(watch.touched([MTR], 0, 51, by_day=[MTR])) == 3
+
+
 def test_the_highest_value_is_told_unless_an_event_was_cancelled(watched: Watched) -> None:
     store, watch = watched
     events = [event(0, value=-5), event(1, value=-3), event(2, "cus_2", 8), event(3, "cus_2", 9)]
@@ -128,7 +142,7 @@ def test_the_highest_value_is_told_unless_an_event_was_cancelled(watched: Watche
     cancel(store, events[2], offset=50)
 
     def highest(first: int, end: int) -> dict[str, Decimal | None]:
-        return {each.customer_id: each.highest for each in watch.touched([meter_of()], first, end)}
+        return {each.customer_id: each.highest for each in watch.touched([MTR], first, end, by_day=[MTR])}
 
     assert highest(0, 50) == {"cus_1": Decimal(-3), "cus_2": Decimal(9)}
     assert highest(0, 51) == {"cus_1": Decimal(-3), "cus_2": None}

@@ -114,7 +114,7 @@ class AlertWatch:
 
     def _reached_by_touched(self, first_offset: int, next_offset: int) -> list[Firing]:
         meters = self._watched.meters
-        touched = self._usage.touched(list(meters.values()), first_offset, next_offset)
+        touched = self._usage.touched(meters.keys(), first_offset, next_offset, by_day=self._watched.with_periods)
         asked = self._that_may_reach(touched)
         totals = self._usage.usage(meters, list(asked)) if asked else {}
         reached: list[Firing] = []

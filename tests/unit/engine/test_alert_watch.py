@@ -278,10 +278,10 @@ def test_an_alert_that_comes_while_a_step_is_under_way_misses_nothing(
     world.alert(10_000)
     touched = world.usage.touched
 
-    def and_meanwhile(*given: object) -> object:
+    def and_meanwhile(*given: object, **named: object) -> object:
         monkeypatch.setattr(world.usage, "touched", touched)
         world.alert(100)  # at the end of the log, which the step has read from beyond
-        return touched(*given)  # type: ignore[arg-type]
+        return touched(*given, **named)  # type: ignore[arg-type]
 
     world.use(150)
     world.log.offset -= 1
@@ -295,7 +295,7 @@ def test_an_alert_that_is_deactivated_while_a_step_is_under_way_does_not_fire(
     alert, other = world.alert(100), world.alert(100)
     usage = world.usage.usage
 
-    def and_meanwhile(*given: object) -> object:
+    def and_meanwhile(*given: object, **named: object) -> object:
         world.alerts.deactivate(TENANT, alert.id)
         monkeypatch.setattr(world.usage, "usage", usage)
         return usage(*given)  # type: ignore[arg-type]

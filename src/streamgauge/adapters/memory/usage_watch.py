@@ -19,13 +19,14 @@ class MemoryUsageWatch:
     def __init__(self, store: MemoryUsageStore) -> None:
         self._store = store
 
-    def touched(self, meters: Collection[Meter], first_offset: int, next_offset: int) -> Sequence[Touched]:
-        wanted = {meter.id for meter in meters}
+    def touched(
+        self, meters: Collection[str], first_offset: int, next_offset: int, *, by_day: Collection[str]
+    ) -> Sequence[Touched]:
         found: dict[tuple[str, str, int], Touched] = {}
         for meter_id, customer_id, timestamp_ms, offset, events, rise in self._changes():
-            if meter_id not in wanted or not first_offset <= offset < next_offset:
+            if meter_id not in meters or not first_offset <= offset < next_offset:
                 continue
-            key = (meter_id, customer_id, day_start_of(timestamp_ms))
+            key = (meter_id, customer_id, day_start_of(timestamp_ms) if meter_id in by_day else 0)
             before = found.get(key)
             highest = rise if events else None
             if before is not None and highest is not None:

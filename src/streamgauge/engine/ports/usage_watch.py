@@ -12,7 +12,8 @@ UsageKey: TypeAlias = tuple[str, str, Range | None]
 
 
 class Touched(NamedTuple):
-    """A part of the log holds counted events or cancellations of this customer, with a time in this day.
+    """A part of the log holds counted events or cancellations of this customer, with a time in this day; 0: in any, of
+    a meter whose days were not asked for.
 
     `events` counts the events. `rise` is by how much they can have raised a sum: the positive values, and what
     cancelling negative ones gave back. `highest` is the greatest value that was counted; None when there is a
@@ -34,8 +35,11 @@ class UsageWatch(Protocol):
     Raises Unavailable when the store is away. Periods are whole days (UTC) or several of them.
     """
 
-    def touched(self, meters: Collection[Meter], first_offset: int, next_offset: int) -> Sequence[Touched]:
-        """One row for each meter, customer and UTC day of event time that [first_offset, next_offset) touched.
+    def touched(
+        self, meters: Collection[str], first_offset: int, next_offset: int, *, by_day: Collection[str]
+    ) -> Sequence[Touched]:
+        """One row for each meter and customer that [first_offset, next_offset) touched, and for each UTC day of event
+        time with meters that are in `by_day`, too: late events touch very many days.
 
         A meter is named by its id alone, which no other tenant's has.
         """
