@@ -14,7 +14,7 @@ from tests.soak.bounds import KILLS, KILLS_SECONDS_MAX, new_seed, report
 from tests.support.faults import built_shim
 
 # On one folder; then comes a new one, so that comparing all of it does not take longer and longer.
-ROUNDS = 40
+ROUNDS = 80
 
 
 @pytest.mark.timeout(KILLS_SECONDS_MAX + 900)
