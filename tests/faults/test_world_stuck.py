@@ -161,6 +161,8 @@ def test_a_process_without_memory_refuses_or_ends_and_what_was_acknowledged_is_c
                             content=json.dumps({"events": [long_event(name, customer) for name in names]}),
                             headers={"Authorization": f"Bearer {token}"},
                         )
+                    except httpx.TimeoutException:
+                        return  # as its client would; so the end of the test does not depend on how often
                     except httpx.TransportError:
                         continue
                     if answer.status_code == 200:
