@@ -26,7 +26,7 @@ demo: setup ## Server, real usage streamed in, totals compared; Ctrl-C ends it
 test: setup ## All tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_FLAGS)
 
-soak: setup ## Long runs with other seeds each time, about an hour; a summary at the end
+soak: setup ## Long runs with other seeds each time, about an hour and a half; a summary at the end
 	$(BIN)/python -m tests.soak $(SOAK_FLAGS)
 
 check: setup ## Format, lint, types, layers
