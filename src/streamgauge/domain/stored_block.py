@@ -310,7 +310,7 @@ def _relative(timestamp_ms: NDArray[np.int64]) -> tuple[NDArray[Any], int]:
     return np.where(given, timestamp_ms - base_ms, _ABSENT).astype(np.uint32), base_ms
 
 
-# By buffers, not by pa.array: that looks whether pandas is there, half a second and 50 MB that an edge can do without.
+# By buffers, not by pa.array, which imports pandas in processes that do not leave it out (bootstrap/lean.py).
 @cache
 def _strings(texts: tuple[str, ...]) -> pa.StringArray:
     """Names and types of parts: there are as many as parts have widths."""

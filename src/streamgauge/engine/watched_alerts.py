@@ -26,8 +26,6 @@ class WatchedMeter:
 
     meter: Meter
     alerts: dict[str, Alert] = field(default_factory=dict)
-    has_periods: bool = False
-    """Whether any of them looks at the usage of a day or a month."""
     _of_all: Groups = ()
     _of_one: dict[str, Groups] = field(default_factory=dict)
 
@@ -44,9 +42,6 @@ class WatchedMeter:
             (for_all if customer_id is None else for_one.setdefault(customer_id, [])).append(alert)
         self._of_all = _grouped(for_all)
         self._of_one = {customer_id: _grouped([*for_all, *those]) for customer_id, those in for_one.items()}
-        self.has_periods = any(
-            _SPANS[alert.threshold.recurrence] is not Recurrence.ONE_TIME for alert in self.alerts.values()
-        )
 
     @property
     def counts(self) -> bool:
@@ -77,7 +72,7 @@ class WatchedAlerts:
         self._meter_of = meter_of
         self._by_meter: dict[str, WatchedMeter] = {}
         self.meters: Mapping[str, Meter] = {}
-        self.with_periods: Sequence[str] = ()
+        self.with_periods: frozenset[str] = frozenset()
         """The ids of the meters with alerts that look at the usage of a day or a month."""
         self.due: Sequence[Alert] = ()
         self.since_offset = 0
@@ -115,6 +110,10 @@ class WatchedAlerts:
     def _sum_up(self) -> None:
         alerts = [alert for watched in self._by_meter.values() for alert in watched.alerts.values()]
         self.meters = {meter_id: watched.meter for meter_id, watched in self._by_meter.items()}
-        self.with_periods = [meter_id for meter_id, watched in self._by_meter.items() if watched.has_periods]
+        self.with_periods = frozenset(
+            alert.threshold.meter_id
+            for alert in alerts
+            if _SPANS[alert.threshold.recurrence] is not Recurrence.ONE_TIME
+        )
         self.due = [alert for alert in alerts if alert.is_due]
         self.since_offset = min((alert.since_offset for alert in alerts), default=0)

@@ -75,6 +75,38 @@ def test_it_applies_step_after_step(start: Callable[..., Applying]) -> None:
     assert (applier.steps, applying.failure) == (4, None)
 
 
+class Rests(threading.Event):
+    """How long the thread wanted to wait, without waiting."""
+
+    def __init__(self, ends_after: int) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._ends_after = ends_after
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.seconds.append(timeout)
+        if len(self.seconds) == self._ends_after:
+            self.set()
+        return self.is_set()
+
+
+def test_steps_begin_an_interval_apart_small_ones_half_of_it_and_an_idle_one_looks_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    applier = ScriptedApplier(1_000, 999, 1)
+    applying = Applying(applier, prepare=lambda: None, interval_seconds=10_000, on_fatal=lambda error: None)
+    rests = Rests(ends_after=4)
+    monkeypatch.setattr(applying, "_stopping", rests)
+    applying.start()
+    wait_until(rests.is_set)
+    applying.stop(0)
+    large, small, smallest, idle = rests.seconds
+    assert 9_000 < large <= 10_000
+    assert 4_000 < smallest <= 5_000 and 4_000 < small <= 5_000
+    assert idle < 1
+
+
 def test_it_prepares_once_before_the_first_step() -> None:
     applier = ScriptedApplier(1, 1)
     steps_when_prepared: list[int] = []

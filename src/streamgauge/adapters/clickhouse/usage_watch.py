@@ -34,14 +34,15 @@ _METERS: Final = "SELECT arrayJoin(JSONExtract({meters:String}, 'Array(String)')
 _CUSTOMERS: Final = "SELECT arrayJoin(JSONExtract({customers:String}, 'Array(String)'))"
 _ASKED: Final = "SELECT arrayJoin(JSONExtract({asked:String}, 'Array(Tuple(String, Bool, String, String))'))"
 
-# Rows of both kinds: whose usage, on which day, where in the log, what is added to a sum. Of 100,000 events this takes
-# half the time that it took with account and mode beside the meter, and with the meter as LowCardinality in the answer.
-# `rise` as Decimal(38, 15): 23 digits before the point, and a step of the watch has far fewer events than the 10^8 with
-# the largest value that there is room for.
 _DAY: Final = (
     "if(meter IN (SELECT arrayJoin(JSONExtract({by_day:String}, 'Array(String)'))), "
     "toUnixTimestamp(toStartOfDay(timestamp)), 0)"
 )
+
+# Rows of both kinds: whose usage, on which day, where in the log, what is added to a sum. Of 100,000 events this takes
+# half the time that it took with account and mode beside the meter, and with the meter as LowCardinality in the answer.
+# `rise` as Decimal(38, 15): 23 digits before the point, and a step of the watch has far fewer events than the 10^8 with
+# the largest value that there is room for.
 _IN_RANGE: Final = f"""
 log_offset >= {{first:UInt64}} AND log_offset < {{next:UInt64}} AND meter IN ({_METERS})
 """
