@@ -114,7 +114,7 @@ def _edge(path: Path) -> tuple[Edge, str, Callable[[], None]]:
     sessions = Sessions(store, clock, SystemEntropy(), lifetime_seconds=900)
     token = sessions.open(Principal(TENANT, key.id), secret)[1]
     log, seen = SqliteEventLog(path, clock), SqliteEventLog(path, clock)
-    commit = GroupCommit(log, pending_bytes_max=2**28, on_fatal=lambda error: None)
+    commit = GroupCommit(log, pending_bytes_max=2**28, on_fatal=lambda error: None, pause=lambda: 0.0)
     stream = MeterEventStream(SessionCache(sessions, clock), Backlog(seen, MemoryProgress(), events_max=2**40), commit)
 
     def close() -> None:

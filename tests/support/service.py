@@ -250,7 +250,7 @@ class Service:
         self.meter_events = MeterEvents(log_seen, self.store, self.catalogue, unapplied, backlog, clock)
         self._resources.callback(self.meter_events.close)
         self.adjustments = Adjustments(log_seen, opened.progress_seen, self.store, unapplied, backlog, clock)
-        self.commit = GroupCommit(log_seen, pending_bytes_max=NO_BOUND, on_fatal=_fatal)
+        self.commit = GroupCommit(log_seen, pending_bytes_max=NO_BOUND, on_fatal=_fatal, pause=lambda: 0.0)
         self._resources.callback(lambda: asyncio.run(self.commit.close()))
         self.idempotency = Idempotency(self.control, clock)
         self.sessions = Sessions(self.control, clock, self._entropy, lifetime_seconds=SESSION_SECONDS)

@@ -38,7 +38,7 @@ class GroupCommit:
         *,
         pending_bytes_max: int,
         on_fatal: Callable[[BaseException], None],
-        pause: Callable[[], float] = lambda: 0.0,
+        pause: Callable[[], float],
     ) -> None:
         self._log = log
         self._pause = pause

@@ -90,7 +90,9 @@ class Edge:
         self.progress = MemoryProgress()
         self.fatal: list[BaseException] = []
         self.unread = 0  # messages of the last request that the edge did not ask for
-        self.commit = GroupCommit(self.log, pending_bytes_max=self.pending_bytes_max, on_fatal=self.fatal.append)
+        self.commit = GroupCommit(
+            self.log, pending_bytes_max=self.pending_bytes_max, on_fatal=self.fatal.append, pause=lambda: 0.0
+        )
         backlog = Backlog(self.log, self.progress, events_max=BACKLOG_EVENTS_MAX)
         self.stream = MeterEventStream(SessionCache(self.sessions, self.clock), backlog, self.commit)
 
