@@ -140,11 +140,10 @@ class Firing:
         return FiringKey(self.alert.id, self.customer_id, self.step)
 
 
-def lowest_above(alerts: Sequence[Alert], total: Decimal) -> Decimal | None:
+def lowest_above(alerts: Sequence[Alert], total: Decimal) -> int | None:
     """The next total after this one at which one of the alerts has something to tell."""
     levels = (alert.threshold.above(total) for alert in alerts)
-    lowest = min((level for level in levels if level is not None), default=None)
-    return None if lowest is None else Decimal(lowest)
+    return min((level for level in levels if level is not None), default=None)
 
 
 def day_start_of(at_ms: int) -> int:

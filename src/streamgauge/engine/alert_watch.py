@@ -1,9 +1,10 @@
 """The watch over billing alerts: follows the applier, and tells once when a customer's usage reaches a threshold."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Final
 
 from streamgauge.domain.alert import Alert, Firing, Recurrence, day_start_of, lowest_above
@@ -25,7 +26,6 @@ TRANSACTION_FIRINGS_MAX: Final = 100
 # Customers whose level is remembered; some 300 bytes each.
 LEVELS_MAX: Final = 200_000
 
-_EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 _ZERO: Final = Decimal(0)
 
 # Tells everyone of a firing. Called inside of the transaction that records it.
@@ -35,10 +35,13 @@ Announce = Callable[[Firing], None]
 @dataclass(slots=True)
 class _Level:
     """A bound of some usage, and the total at which alerts have something to tell of it; None: they never will.
-    `last_offset` is where it was touched last."""
+    `last_offset` is where it was touched last.
 
-    at_most: Decimal
-    next_gte: Decimal | None
+    Floats, since they are compared for everyone who is touched: the bound is rounded up, the total down.
+    """
+
+    at_most: float
+    next_gte: float | None
     last_offset: int
 
 
@@ -123,7 +126,9 @@ class AlertWatch:
             known = [alert for alert in alerts if alert.since_offset <= last_offset]
             reached += self._firings(known, key, total)
             if len(known) == len(alerts):
-                self._remember(key, _Level(total, lowest_above(alerts, total), last_offset))
+                lowest = lowest_above(alerts, total)
+                next_gte = None if lowest is None else math.nextafter(lowest, -math.inf)
+                self._remember(key, _Level(math.nextafter(total, math.inf), next_gte, last_offset))
         return reached
 
     def _that_may_reach(self, touched: Sequence[Touched]) -> dict[UsageKey, tuple[Sequence[Alert], int]]:
@@ -132,7 +137,7 @@ class AlertWatch:
         This is what a look costs per customer, so it does little for those whose level is known.
         """
         asked: dict[UsageKey, tuple[Sequence[Alert], int]] = {}
-        add, levels = _EXACT.add, self._levels
+        levels, rounded_up = self._levels, math.nextafter
         for meter_id, customer_id, day_start_ms, events, rise, highest, last_offset in touched:
             watched = self._watched[meter_id]
             for recurrence, alerts in watched.of(customer_id):
@@ -147,7 +152,7 @@ class AlertWatch:
                 if level.next_gte is None:
                     continue
                 if not watched.keeps_highest:
-                    level.at_most = add(level.at_most, events if watched.counts else rise)
+                    level.at_most = rounded_up(level.at_most + (events if watched.counts else rise), math.inf)
                 else:
                     level.at_most = level.next_gte if highest is None else max(level.at_most, highest)
                 level.last_offset = max(level.last_offset, last_offset)

@@ -150,6 +150,16 @@ def test_several_multiples_passed_between_two_looks_are_told_once(world: AlertWo
     assert world.fired() == [("cus_1", (10**15 + 35) // 10, 10**15 + 35)]
 
 
+def test_a_threshold_that_many_small_values_add_up_to_is_not_passed_over(world: AlertWorld) -> None:
+    world.alert(100)
+    for _ in range(999):
+        world.use(Decimal("0.1"))  # as a binary fraction, a thousand of these come to less
+        world.watch.run_once()
+    assert world.announced.firings == []
+    world.use(Decimal("0.1"))
+    assert world.fired() == [("cus_1", 0, 100)]
+
+
 def test_a_daily_alert_fires_once_for_each_day_of_event_time(world: AlertWorld) -> None:
     world.alert(100, DAILY)
     world.use(100)

@@ -39,17 +39,19 @@ _DAY: Final = (
     "toUnixTimestamp(toStartOfDay(timestamp)), 0)"
 )
 
+# The nearest float lies within 2^-52 of a value; this is well above that, so what comes out is a bound.
+_BOUND: Final = "toFloat64(%(value)s) + abs(toFloat64(%(value)s)) * 1e-14"
 # Rows of both kinds: whose usage, on which day, where in the log, what is added to a sum. Of 100,000 events this takes
 # half the time that it took with account and mode beside the meter, and with the meter as LowCardinality in the answer.
-# `rise` as Decimal(38, 15): 23 digits before the point, and a step of the watch has far fewer events than the 10^8 with
-# the largest value that there is room for.
+# The sum is a Decimal(38, 15): 23 digits before the point, and a step of the watch has far fewer events than the 10^8
+# with the largest value that there is room for.
 _IN_RANGE: Final = f"""
 log_offset >= {{first:UInt64}} AND log_offset < {{next:UInt64}} AND meter IN ({_METERS})
 """
 _TOUCHED: Final = f"""
 SELECT
     toString(meter), customer, %(day)s AS day, sum(events),
-    toString(sumIf(added, added > 0)), if(min(events) = 0, NULL, toString(max(added))), max(log_offset)
+    %(rise)s, if(min(events) = 0, NULL, %(highest)s), max(log_offset)
 FROM (
     SELECT meter, customer, timestamp, log_offset, 1 AS events, value AS added
     FROM %(database)s.events
@@ -75,9 +77,15 @@ class ClickHouseUsageWatch:
     def touched(
         self, meters: Collection[str], first_offset: int, next_offset: int, *, by_day: Collection[str]
     ) -> Sequence[Touched]:
+        sql = _TOUCHED % {
+            "database": self._database,
+            "day": f"toUInt64({_DAY}) * 1000" if by_day else "toUInt64(0)",
+            "rise": _BOUND % {"value": "sumIf(added, added > 0)"},
+            "highest": _BOUND % {"value": "max(added)"},
+        }
         rows = self._read(
             "look for touched customers",
-            _TOUCHED % {"database": self._database, "day": _DAY if by_day else "toUInt32(0)"},
+            sql,
             {
                 "partition": self._partition,
                 "first": first_offset,
@@ -86,12 +94,8 @@ class ClickHouseUsageWatch:
                 **({"by_day": _json(list(by_day))} if by_day else {}),
             },
         )
-        # By place: with names, making the rows took a quarter of a look; and numbers as text, since to make them of
-        # what the client reads as decimals took a third.
-        return [
-            Touched(meter, customer, day_s * 1000, events, Decimal(rise), highest and Decimal(highest), offset)
-            for meter, customer, day_s, events, rise, highest, offset in rows
-        ]
+        # Thousands of rows, whatever is made of one: with names, or with decimals, this took a third of a look.
+        return [Touched._make(row) for row in rows]
 
     def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:
         sums: dict[Range | None, list[tuple[Meter, str]]] = defaultdict(list)

@@ -1,7 +1,8 @@
 """`UsageWatch` over the usage store in memory: by the definitions of its formulas."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Final
 
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
@@ -11,7 +12,6 @@ from streamgauge.domain.summary import Range
 from streamgauge.engine.ports.usage_store import SummaryQuery
 from streamgauge.engine.ports.usage_watch import Touched, UsageKey
 
-_EXACT: Final = Context(prec=100)
 _ALWAYS: Final = Range(0, 2**32)
 
 
@@ -28,15 +28,16 @@ class MemoryUsageWatch:
                 continue
             key = (meter_id, customer_id, day_start_of(timestamp_ms) if meter_id in by_day else 0)
             before = found.get(key)
-            highest = rise if events else None
+            highest = _bound(rise) if events else None
             if before is not None and highest is not None:
                 highest = None if before.highest is None else max(highest, before.highest)
+            risen = _bound(max(rise, Decimal(0))) + (before.rise if before else 0.0)
             found[key] = Touched(
                 meter_id=meter_id,
                 customer_id=customer_id,
                 day_start_ms=key[2],
                 events=events + (before.events if before else 0),
-                rise=_EXACT.add(max(rise, Decimal(0)), before.rise if before else Decimal(0)),
+                rise=math.nextafter(risen, math.inf),
                 highest=highest,
                 last_offset=max(offset, before.last_offset if before else 0),
             )
@@ -64,3 +65,7 @@ class MemoryUsageWatch:
                 yield row["meter"], row["customer"], at_ms, row["log_offset"], 1, row["value"] or Decimal(0)
         for each in self._store.cancellations:
             yield each.meter, each.customer, each.timestamp_ms, each.offset, 0, -each.value
+
+
+def _bound(value: Decimal) -> float:
+    return math.nextafter(float(value), math.inf)

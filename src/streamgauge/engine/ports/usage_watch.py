@@ -18,14 +18,16 @@ class Touched(NamedTuple):
     `events` counts the events. `rise` is by how much they can have raised a sum: the positive values, and what
     cancelling negative ones gave back. `highest` is the greatest value that was counted; None when there is a
     cancellation, since what is the latest then may be any earlier event. `last_offset` is the last of them in the log.
+
+    Both values are bounds: floats, at least what they stand for, and above it by less than a 10^13th.
     """
 
     meter_id: str
     customer_id: str
     day_start_ms: int
     events: int
-    rise: Decimal
-    highest: Decimal | None
+    rise: float
+    highest: float | None
     last_offset: int
 
 
