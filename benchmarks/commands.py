@@ -206,6 +206,7 @@ def scale_command(
         looks=1 if smoke else looks,
         starts=1 if smoke else starts,
         queries=10 if smoke else 200,
+        lists=2 if smoke else 30,
         customers=customers or (SMOKE_CUSTOMERS if smoke else CUSTOMERS),
         connections=connections,
         storm_seconds=10 if smoke else 60,

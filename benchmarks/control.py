@@ -20,7 +20,7 @@ VISIBLE_POLL_SECONDS = 0.01
 # times a second it lost a tenth of a core to being asked.
 FAR_BACKLOG_EVENTS, FAR_POLL_SECONDS = 200_000, 0.1
 IDLE_SECONDS_MAX = 1
-PAGE_SUMMARIES = 100  # the most that a page may have
+PAGE_SIZE = 100  # the most that a page may have
 ALERT_THRESHOLD = 10**12  # more than any run adds up to
 STUCK_SECONDS_MAX = 60  # without any progress of the backlog, or of what is reported
 REPORTED_POLL_SECONDS = 0.1
@@ -93,12 +93,18 @@ class Control:
     def hourly_page(
         self, meter_id: str, customer: str, range_seconds: tuple[int, int], after: str | None = None
     ) -> tuple[int, str | None]:
-        """Up to PAGE_SUMMARIES hourly summaries: how many, and after which the next page begins, if there is one."""
+        """Up to PAGE_SIZE hourly summaries: how many, and after which the next page begins, if there is one."""
         start_time, end_time = range_seconds
-        fields = {"customer": customer, "start_time": start_time, "end_time": end_time, "limit": PAGE_SUMMARIES}
+        fields = {"customer": customer, "start_time": start_time, "end_time": end_time, "limit": PAGE_SIZE}
         query = urlencode({**fields, "value_grouping_window": "hour", **({"starting_after": after} if after else {})})
         page = self._call("GET", f"/v1/billing/meters/{meter_id}/event_summaries?{query}")
         return len(page["data"]), page["data"][-1]["id"] if page["has_more"] else None
+
+    def listed_page(self, wanted: Mapping[str, str], limit: int, after: str | None = None) -> tuple[int, str | None]:
+        """Up to `limit` events of the list, newest first: how many, and after which it goes on, if it does."""
+        query = urlencode({**wanted, "limit": limit, **({"starting_after": after} if after else {})})
+        page = self._call("GET", f"/streamgauge/meter_events?{query}")
+        return len(page["data"]), page["next_position"]
 
     def wait_until_visible(self) -> int:
         """Poll until the backlog is 0 and return the first reading: what was waiting when this was called.

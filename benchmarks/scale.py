@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
-from benchmarks import filled_server, load, report, request_file
+from benchmarks import event_lists, filled_server, load, report, request_file
 from benchmarks.control import Control
+from benchmarks.event_lists import ListTimes
 from benchmarks.failure import BenchmarkFailed
 from benchmarks.filled_server import Subjects
 from benchmarks.load import percentile
@@ -31,8 +32,8 @@ ADDITIVE_METERS = (Meter.SUM, Meter.COUNT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`sizes`: events stored at which to look, ascending; 0 is an empty folder. `look_events` are sent `looks` times
-    at each. The fill moves through the last 30 days, so that every hour of a month has summaries. A full folder is
-    left alone for up to `settle_seconds` before its bytes are counted.
+    at each, and each kind of list is read `lists` times. The fill moves through the last 30 days, so that every hour of
+    a month has summaries. A full folder is left alone for up to `settle_seconds` before its bytes are counted.
     """
 
     sizes: tuple[int, ...]
@@ -40,6 +41,7 @@ class Plan:
     looks: int
     starts: int
     queries: int
+    lists: int
     customers: int
     connections: int
     storm_seconds: float
@@ -71,6 +73,7 @@ class ScaleStep:
     month_summaries: float | None
     receipt_ms_p50: float | None
     receipt_ms_p99: float | None
+    lists: dict[str, ListTimes]
     totals_checked: int
 
     @property
@@ -103,6 +106,12 @@ class Stored:
         """[start, end) that covers every event, whole hours."""
         newest_ms = max(self.now_ms, *(part.now_ms for part in self.parts), 0)  # a run may outlast its first hour
         return (self.now_ms - MONTH_MS - 2 * DAY_MS) // HOUR_MS * 3_600, (newest_ms // HOUR_MS + 1) * 3_600
+
+    @property
+    def month_seconds(self) -> tuple[int, int]:
+        """[start, end) of the last 30 days, whole hours."""
+        end_s = (self.now_ms // HOUR_MS + 1) * 3_600
+        return end_s - MONTH_MS // 1000, end_s
 
     def next_shape(self, events: int) -> Shape:
         """A shape with a seed of its own, so that no identifier comes twice."""
@@ -145,6 +154,7 @@ def _step(size: int, plan: Plan, stored: Stored, data_dir: Path, note: Callable[
         note(f"{events_stored:,} events stored, ready after {ready[-1]:.2f} s")
         with closing(Control(server.port)) as control:
             pages, months, counts, receipts = _queries(plan, stored, control)
+            lists = _lists(plan, stored, control)
             rates: list[float] = []
             for _ in range(plan.looks):
                 rates.append(_look(plan, stored, server, control))
@@ -170,6 +180,7 @@ def _step(size: int, plan: Plan, stored: Stored, data_dir: Path, note: Callable[
         month_summaries=sum(counts) / len(counts) if counts else None,
         receipt_ms_p50=percentile(receipts, 50) if receipts else None,
         receipt_ms_p99=percentile(receipts, 99) if receipts else None,
+        lists=lists,
         totals_checked=checked,
     )
 
@@ -252,8 +263,6 @@ def _queries(plan: Plan, stored: Stored, control: Control) -> tuple[list[float],
     if not stored.identifiers:
         return [], [], [], []
     rng = random.Random(plan.seed)
-    end_s = (stored.now_ms // HOUR_MS + 1) * 3_600
-    month = (end_s - MONTH_MS // 1000, end_s)
     pages: list[float] = []
     months: list[float] = []
     counts: list[int] = []
@@ -262,10 +271,10 @@ def _queries(plan: Plan, stored: Stored, control: Control) -> tuple[list[float],
         customer = rng.choice(stored.subjects.customers)
         meter_id = stored.subjects.meters[rng.choice(list(Meter))]
         began = time.perf_counter()
-        count, after = control.hourly_page(meter_id, customer, month)
+        count, after = control.hourly_page(meter_id, customer, stored.month_seconds)
         pages.append((time.perf_counter() - began) * 1e3)
         while after is not None:
-            more, after = control.hourly_page(meter_id, customer, month, after)
+            more, after = control.hourly_page(meter_id, customer, stored.month_seconds, after)
             count += more
         months.append((time.perf_counter() - began) * 1e3)
         counts.append(count)
@@ -276,6 +285,13 @@ def _queries(plan: Plan, stored: Stored, control: Control) -> tuple[list[float],
         if receipt["status"] != "counted":
             raise BenchmarkFailed(f"an event that was counted has the receipt {receipt}")
     return sorted(pages), sorted(months), counts, sorted(receipts)
+
+
+def _lists(plan: Plan, stored: Stored, control: Control) -> dict[str, ListTimes]:
+    if not stored.events:
+        return {}
+    filters = event_lists.filters(stored.subjects, stored.month_seconds, random.Random(plan.seed))
+    return {name: event_lists.measure(control, wanted, plan.lists) for name, wanted in filters.items()}
 
 
 def _settle(data_dir: Path, seconds_max: float) -> None:
@@ -312,6 +328,8 @@ def figures(steps: Sequence[ScaleStep]) -> list[Figure]:
             ("receipt p50", "ms", [step.receipt_ms_p50]),
             ("receipt p99", "ms", [step.receipt_ms_p99]),
         ]
+        for listed, times in step.lists.items():
+            rows += [(f"list of {listed} p50", "ms", [times.ms_p50]), (f"list of {listed} p99", "ms", [times.ms_p99])]
         for label, unit, values in rows:
             present = [value for value in values if value is not None]
             if present:

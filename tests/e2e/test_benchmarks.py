@@ -55,6 +55,8 @@ def test_a_folder_is_looked_at_when_it_is_empty_and_when_it_is_filled(tmp_path: 
         assert step["storm_events_per_second"] > 0
         assert step["month_summaries"] > 0
         assert step["receipt_ms_p99"] > 0
+        newest, none = step["lists"]["all"], step["lists"]["a customer without events"]
+        assert (newest["events_min"], newest["requests_max"], none["events_min"]) == (100, 1, 0)
         assert sum(step["disk_bytes"].values()) > 0
 
 

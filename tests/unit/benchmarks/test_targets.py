@@ -36,6 +36,7 @@ def step(events_stored: int, rate: float) -> dict[str, object]:
         "ready_seconds": [1.0, 9.0, 3.0],
         "month_ms_p99": 40.0 if events_stored else None,
         "receipt_ms_p99": 5.0 if events_stored else None,
+        "lists": {},
     }
 
 
