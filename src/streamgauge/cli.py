@@ -247,14 +247,20 @@ def rebuild(everything: bool, **given: str | None) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--with-store",
+    is_flag=True,
+    help="Copy the usage store, too, so that it need not be made again from the log. Always done once retention_days "
+    "has dropped what it was made of.",
+)
 @settings("data_dir")
-def backup(folder: Path, **given: str | None) -> None:
+def backup(folder: Path, with_store: bool, **given: str | None) -> None:
     """Copy what cannot be made again into FOLDER, which must be empty, whether or not the server runs."""
     config = load(os.environ, given)
     from streamgauge.bootstrap import trust
 
     with Bar("copying", DownloadColumn()) as bar:
-        made = trust.back_up(config, folder, bar)
+        made = trust.back_up(config, folder, with_store=with_store, on_bytes=bar)
     size_mb = sum(each.size_bytes for each in made.files.values()) / 1e6
     out.print(f"backed up {made.next_offset:,} entries of the log in {size_mb:,.1f} MB to {folder}", soft_wrap=True)
 
@@ -263,7 +269,7 @@ def backup(folder: Path, **given: str | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @settings("data_dir")
 def restore(folder: Path, **given: str | None) -> None:
-    """Bring the backup in FOLDER back into an empty data folder, and apply its log."""
+    """Bring the backup in FOLDER back into an empty data folder, and apply what of its log is not in its store."""
     config = load(os.environ, given)
     from streamgauge.bootstrap import trust
 

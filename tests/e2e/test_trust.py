@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.faults import wait_until
 from tests.support.in_store import ONE_MORE, in_store
 from tests.support.program import Ended, files_in, run
 from tests.support.server import Client, Server
@@ -58,6 +59,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             }
             client.post("/v1/billing/meter_event_adjustments", 200, **form)
         client.wait_until_applied()
+        # Receipts name the report, which comes when its window has ended: nothing changes by itself after that.
+        wait_until(lambda: client.receipt("trust-0")["error_report"] is not None, "the rejected events are reported")
     yield folder
 
 
@@ -230,8 +233,12 @@ def test_what_only_a_whole_log_can_bring_back_is_not_deleted_when_it_is_damaged(
 # Backup and restore
 
 
+with_and_without_store = pytest.mark.parametrize("how", ((), ("--with-store",)), ids=("log", "log and store"))
+
+
+@with_and_without_store
 def test_a_backup_under_load_holds_everything_that_was_acknowledged_before_it_began(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     """One sender, so what the backup holds of it is a beginning of what was acknowledged, and its total is known."""
     ending = threading.Event()
@@ -267,9 +274,10 @@ def test_a_backup_under_load_holds_everything_that_was_acknowledged_before_it_be
                 assert sender.is_alive()
                 time.sleep(0.01)
             before = len(acknowledged)
-            done = command("backup", folder, str(tmp_path / "copy"))
+            done = command("backup", folder, str(tmp_path / "copy"), *how)
             assert done.code == 0, done
             assert sender.is_alive()
+            assert list((folder / "tmp").glob("snapshot-*")) == []
         finally:
             ending.set()
             sender.join()
@@ -287,10 +295,11 @@ def test_a_backup_under_load_holds_everything_that_was_acknowledged_before_it_be
         client.receipt(f"load-{held}", expect=404)
 
 
-def test_a_restored_folder_shows_what_the_first_one_showed(folder: Path, tmp_path: Path) -> None:
+@with_and_without_store
+def test_a_restored_folder_shows_what_the_first_one_showed(folder: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
     with Server(folder) as server, Client(server.url) as client:
         before = summaries(client)
-    assert command("backup", folder, str(tmp_path / "copy")).code == 0
+    assert command("backup", folder, str(tmp_path / "copy"), *how).code == 0
     restored = tmp_path / "restored"
     done = run("restore", str(tmp_path / "copy"), "--data-dir", str(restored), seconds=120)
     assert (done.code, done.out) == (0, f"restored to {restored}, up to offset 3,605 of the log\n")
@@ -298,8 +307,34 @@ def test_a_restored_folder_shows_what_the_first_one_showed(folder: Path, tmp_pat
         assert not [
             path for path in (place, *files_in(place)) if path.stat().st_mode & 0o077 and "store" not in path.parts
         ]
+    # A store that was made anew has another name.
+    identities = [(each / "store" / "identity").read_text() for each in (folder, restored)]
+    assert (identities[0] == identities[1]) == bool(how)
     with Server(restored) as server, Client(server.url) as client:
         assert summaries(client) == before
+
+
+def test_a_store_with_a_step_half_done_is_backed_up_with_it_and_the_step_is_completed(
+    folder: Path, tmp_path: Path
+) -> None:
+    with Server(folder) as server, Client(server.url) as client:
+        before = summaries(client)
+    with closing(sqlite3.connect(folder / "progress.db", isolation_level=None)) as progress:
+        # As a kill leaves it after the rows were written, and before the checkpoint says so.
+        progress.execute("UPDATE checkpoint SET next_offset = (SELECT max(0, next_offset - 5) FROM checkpoint)")
+        progress.execute("INSERT INTO intent SELECT next_offset, next_offset + 5 FROM checkpoint")
+    copy, restored = tmp_path / "copy", tmp_path / "restored"
+    assert command("backup", folder, str(copy), "--with-store").code == 0
+    assert run("restore", str(copy), "--data-dir", str(restored), seconds=120).code == 0
+    with Server(restored) as server, Client(server.url) as client:
+        assert summaries(client) == before
+
+
+def test_a_store_that_a_rebuild_has_not_completed_is_not_backed_up(folder: Path, tmp_path: Path) -> None:
+    (folder / "rebuild").write_text("rollups\n")
+    done = command("backup", folder, str(tmp_path / "copy"), "--with-store")
+    assert done.code == 2 and "a rebuild was cut short" in done.err
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_backup_that_was_cut_short_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -325,14 +360,17 @@ def test_a_backup_that_was_cut_short_is_refused(folder: Path, tmp_path: Path) ->
     assert_all_agree(folder)
 
 
-def test_a_damaged_backup_is_refused_and_makes_no_data_folder(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "at"), (("log.db", 20_000), ("store.tar", 20_000), ("store.tar", 3), ("progress.db", 1_000))
+)
+def test_a_damaged_backup_is_refused_and_makes_no_data_folder(folder: Path, tmp_path: Path, name: str, at: int) -> None:
     copy, restored = tmp_path / "copy", tmp_path / "restored"
-    assert command("backup", folder, str(copy)).code == 0
-    with open(copy / "log.db", "r+b") as log:
-        log.seek(20_000)
-        byte = log.read(1)
-        log.seek(20_000)
-        log.write(bytes([byte[0] ^ 1]))
+    assert command("backup", folder, str(copy), "--with-store").code == 0
+    with open(copy / name, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
     done = run("restore", str(copy), "--data-dir", str(restored))
     assert done.code == 2 and "the backup is damaged" in done.err
     done = run("serve", "--data-dir", str(restored), "--port", "0")

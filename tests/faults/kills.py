@@ -186,6 +186,8 @@ class KillRounds:
         copy, restored = self._root / "copy", self._root / "restored"
         load = self._load()
         command = [sys.executable, "-m", "streamgauge", "backup", str(copy), "--data-dir", str(self.server.data_dir)]
+        if self._rng.random() < 0.5:
+            command.append("--with-store")
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(lambda: copy.exists() or process.poll() is not None, "the backup begins")
         time.sleep(self._rng.uniform(0, 0.1))

@@ -45,6 +45,22 @@ def dropped_entries(client: Client) -> float:
     return float(next(line for line in lines if line.startswith("streamgauge_dropped_entries_total")).split()[1])
 
 
+def assert_restored(copy: Path, folder: Path, meters: list[str], customer: str, expected: list[object]) -> None:
+    """From a backup of what retention has left: the totals of all time, and receipts of what is left."""
+    assert (copy / "store.tar").exists()
+    done = run("restore", str(copy), "--data-dir", str(folder), seconds=120)
+    assert done.code == 0, done
+    done = run("verify", "--data-dir", str(folder), seconds=120)
+    assert done.code == 0, done
+    with Server(folder) as server, Client(server.url) as client:
+        assert totals(client, meters, customer) == expected
+        client.receipt("e60", expect=404)
+        assert client.receipt("e3")["status"] == "counted"
+        client.stream(client.session(), [event("e3", customer), event("after", customer)])
+        client.wait_until_applied()
+        assert (client.receipt("e3")["repeats"], client.receipt("after")["status"]) == (1, "counted")
+
+
 def test_days_are_dropped_whole_over_kills_and_no_total_changes(tmp_path: Path, shim: Shim) -> None:
     folder = tmp_path / "data"
     meters, customer = live(folder, shim)
@@ -75,19 +91,25 @@ def test_days_are_dropped_whole_over_kills_and_no_total_changes(tmp_path: Path, 
     assert done.out.startswith("all agree: 10 events, 2 cancelled")
     assert "the log begins at offset 20" in done.out
     there = set(files_in(folder))
-    for arguments in (("rebuild",), ("rebuild", "--all"), ("backup", str(tmp_path / "copy"))):
+    for arguments in (("rebuild",), ("rebuild", "--all")):
         refused = run(*arguments, "--data-dir", str(folder), seconds=120)
         assert refused.code == 2, refused
         assert "begins at offset 20, since older records were dropped (retention_days)" in refused.err.replace(
             "\n", " "
         )
     assert set(files_in(folder)) == there
-    assert not (tmp_path / "copy").exists()
+    done = run("backup", str(tmp_path / "copy"), "--data-dir", str(folder), seconds=120)
+    assert done.code == 0, done
+    assert set(files_in(folder)) == there
+    assert (tmp_path / "copy" / "store.tar").exists()
     with Server(folder) as server, Client(server.url) as client:
         refused = run("rebuild", "--data-dir", str(folder), seconds=120)  # beside the server, which does it by itself
         assert refused.code == 2, refused
         assert "begins at offset 20" in refused.err.replace("\n", " ")
         assert totals(client, meters, customer) == [4, 3, 57, 1]
+        done = run("backup", str(tmp_path / "beside"), "--data-dir", str(folder), seconds=120)
+        assert done.code == 0, done
+    assert_restored(tmp_path / "beside", tmp_path / ("restored" * 20), meters, customer, [4, 3, 57, 1])
     for path in folder.glob("progress.db*"):
         path.unlink()
     refused = run("serve", "--data-dir", str(folder), "--port", "0", seconds=120)

@@ -1,5 +1,6 @@
 """The commands of trust, on a data folder: verify, rebuild, back up, restore."""
 
+import shutil
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from streamgauge.adapters.system.backup_folder import LocalBackupFolder, bring_b
 from streamgauge.adapters.system.clock import SystemClock
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.derived_state import FolderState
+from streamgauge.adapters.system.snapshot import Snapshot
 from streamgauge.api.upkeep import server_at
 from streamgauge.bootstrap.data_plane import open_data_plane
-from streamgauge.bootstrap.upkeep import REBUILD, SNAPSHOT, open_snapshot
+from streamgauge.bootstrap.upkeep import REBUILD, SNAPSHOT, open_snapshot, take_snapshot
 from streamgauge.config import Config
 from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.backup import back_up as copy_backup
-from streamgauge.engine.backup import refuse_backup_without_beginning
 from streamgauge.engine.ports.backup import Manifest
 from streamgauge.engine.ports.rebuild import OnProgress, Stage
 from streamgauge.engine.rebuilding import check_that_the_log_is_whole, is_outdated, refuse_without_beginning
@@ -32,16 +33,8 @@ def verify(config: Config, on_progress: OnProgress | None = None) -> Verified:
     folder = _existing_folder(config.data_dir)
     with server_at(folder.upkeep_socket) as server, ExitStack() as stack:
         if server is not None:
-            snapshot = Path(server.ask(SNAPSHOT))
-            return open_snapshot(config, folder, snapshot, stack).run(on_progress)
-    folder.lock()
-    state = FolderState(folder.path)
-    if state.stage() is not None:
-        raise StartRefused(f"{folder.path}: a rebuild was cut short; complete it with `streamgauge rebuild`")
-    if is_outdated(state, STORE_FORMAT):
-        raise StartRefused(
-            f"{folder.path}: was written by an older version; start the server once to bring it up to date"
-        )
+            return open_snapshot(config, folder, Path(server.ask(SNAPSHOT)), stack).run(on_progress)
+    _lock_complete(folder)
     with ExitStack() as stack:
         opened = open_data_plane(config, folder, stack)
         if opened.progress.intent() is not None:
@@ -83,21 +76,58 @@ def rebuild(config: Config, *, everything: bool, on_progress: OnProgress | None 
     raise AssertionError("not reached: an ExitStack passes exceptions on")
 
 
-def back_up(config: Config, target: Path, on_bytes: OnProgress | None = None) -> Manifest:
+def back_up(config: Config, target: Path, *, with_store: bool, on_bytes: OnProgress | None = None) -> Manifest:
     """Copy what cannot be made again, whether or not a server runs on the folder.
 
-    Raises StartRefused when the log has lost its beginning to retention: the copy could not give the totals back.
+    The usage store comes along when it is wanted, or retention has dropped records that it was made of. If no server
+    runs, the folder is held meanwhile, so that none starts.
     """
     folder = _existing_folder(config.data_dir)
-    if folder.log.exists():
-        with closing(SqliteEventLog(folder.log, SystemClock())) as log:
-            refuse_backup_without_beginning(log)
     source = SqliteBackupSource(folder.path, folder.control, folder.log)
-    return copy_backup(source, LocalBackupFolder(target), SystemClock(), on_bytes)
+    with ExitStack() as stack:
+        stored = _stored(folder, stack) if with_store or _has_dropped_records(folder) else None
+        return copy_backup(source, LocalBackupFolder(target), SystemClock(), on_bytes, stored)
+    raise AssertionError("not reached: an ExitStack passes exceptions on")
+
+
+def _has_dropped_records(folder: DataFolder) -> bool:
+    if not folder.log.exists():
+        return False
+    with closing(SqliteEventLog(folder.log, SystemClock())) as log:
+        return log.beginning().offset > 0
+
+
+def _stored(folder: DataFolder, stack: ExitStack) -> Snapshot:
+    """Before control store and log, which must not be older."""
+    if not folder.store.is_dir():
+        raise StartRefused(f"{folder.store}: is not there; start the server once")
+    server = stack.enter_context(server_at(folder.upkeep_socket))
+    if server is not None:
+        path = Path(server.ask(SNAPSHOT))
+    else:
+        _lock_complete(folder)
+        with closing(SqliteProgress(folder.progress)) as progress:
+            path = take_snapshot(folder, progress)
+        stack.callback(shutil.rmtree, path)
+    with closing(SqliteProgress(path / "progress.db")) as progress:
+        return Snapshot(path, progress.checkpoint().next_offset)
+
+
+def _lock_complete(folder: DataFolder) -> None:
+    """Hold a folder that is all there. Raises StartRefused, too, when something must be completed first."""
+    folder.lock()
+    state = FolderState(folder.path)
+    if state.stage() is not None:
+        raise StartRefused(f"{folder.path}: a rebuild was cut short; complete it with `streamgauge rebuild`")
+    if is_outdated(state, STORE_FORMAT):
+        raise StartRefused(
+            f"{folder.path}: was written by an older version; start the server once to bring it up to date"
+        )
 
 
 def restore(config: Config, backup: Path, on_bytes: OnProgress, on_progress: OnProgress) -> int:
-    """Bring a backup back into an empty data folder, and apply its log. Returns up to which offset."""
+    """Bring a backup back into an empty data folder, and apply what its log has beyond its store. Returns up to which
+    offset."""
     path = config.data_dir.absolute()
     bring_back(LocalBackupFolder(backup), path, lambda: FolderState(path).mark(Stage.APPLYING), on_bytes)
     return rebuild(config, everything=False, on_progress=on_progress)

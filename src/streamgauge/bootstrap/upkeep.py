@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -38,7 +37,7 @@ def upkeep_server(folder: DataFolder, opened: DataPlane, applying: Applying) -> 
         opened.store.rollups,
         opened.deduplication,
         FolderState(folder.path),
-        _snapshots(folder, opened.progress),
+        lambda: str(take_snapshot(folder, opened.progress)),
     )
     return UpkeepServer(
         {
@@ -49,17 +48,14 @@ def upkeep_server(folder: DataFolder, opened: DataPlane, applying: Applying) -> 
     )
 
 
-def _snapshots(folder: DataFolder, progress: SqliteProgress) -> Callable[[], str]:
-    """In the folder for what need not outlive the server: the next start deletes what a killed one left."""
-
-    def take() -> str:
-        path = folder.scratch / f"snapshot-{uuid.uuid4().hex}"
-        path.mkdir(mode=0o700)
-        link_copy(folder.store, path / "store", without=_NOT_LINKED)
-        progress.copy_to(path / "progress.db")
-        return str(path)
-
-    return take
+def take_snapshot(folder: DataFolder, progress: SqliteProgress) -> Path:
+    """Store and progress, of a folder that nobody applies to meanwhile. In the place for what need not outlive the
+    process: whoever holds the folder next deletes what one that was killed has left."""
+    path = folder.scratch / f"snapshot-{uuid.uuid4().hex}"
+    path.mkdir(mode=0o700)
+    link_copy(folder.store, path / "store", without=_NOT_LINKED)
+    progress.copy_to(path / "progress.db")
+    return path
 
 
 def open_snapshot(config: Config, folder: DataFolder, snapshot: Path, stack: ExitStack) -> Verification:

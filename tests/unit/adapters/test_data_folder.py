@@ -4,15 +4,18 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from streamgauge.adapters.system import data_folder
 from streamgauge.adapters.system.data_folder import FORMAT, DataFolder
 from streamgauge.domain.errors import StartRefused
 
@@ -185,10 +188,19 @@ def test_the_lock_holds_as_long_as_a_child_that_inherited_it_lives(tmp_path: Pat
     release(again)
 
 
-def test_a_long_path_gives_a_socket_name_that_still_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = tmp_path / ("x" * 60) / ("y" * 60)
-    folder = DataFolder(deep)
-    monkeypatch.chdir(deep)
-    assert folder.engine_socket == "engine.sock"
+def test_a_path_that_is_too_long_for_a_socket_leads_to_the_same_place(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / ("long" * 40) / "data")
+    assert len(folder.engine_socket) < 100
+    with closing(socket.socket(socket.AF_UNIX)) as listening, closing(socket.socket(socket.AF_UNIX)) as connection:
+        listening.bind(folder.engine_socket)
+        listening.listen()
+        assert (folder.path / "engine.sock").is_socket()
+        connection.connect(DataFolder(folder.path).engine_socket)
+
+
+def test_where_that_is_not_possible_the_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_folder, "_OPEN_FILES", tmp_path / "none")
     with tempfile.TemporaryDirectory() as short:
         assert DataFolder(Path(short)).engine_socket == str(Path(short) / "engine.sock")
+    with pytest.raises(StartRefused, match=r"longer than the 100 bytes .* choose a shorter --data-dir"):
+        _ = DataFolder(tmp_path / ("long" * 40) / "data").engine_socket

@@ -1,5 +1,6 @@
 """One moment of log and control store, while both go on."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from streamgauge.adapters.sqlite.event_log import SqliteEventLog
 from streamgauge.adapters.sqlite.moment import SqliteBackupSource
 from streamgauge.adapters.system.backup_folder import LocalBackupFolder, bring_back
 from streamgauge.adapters.system.data_folder import DataFolder
+from streamgauge.adapters.system.snapshot import Snapshot
 from streamgauge.domain.account import Account
 from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.domain.customer import Customer
@@ -118,6 +120,49 @@ def test_a_backup_is_complete_with_its_manifest_and_comes_back_as_a_data_folder(
     assert marked == [["control.db", "log.db"]]
     assert contents(restored) == (1, [])
     assert DataFolder(restored).log.exists()
+
+
+def test_a_backup_that_lacks_what_retention_has_just_dropped_is_refused(service: Service, tmp_path: Path) -> None:
+    for number in range(3):
+        service.accept(f"event-{number}")
+    service.log.drop(before_ms=2**62, below_offset=2)
+    folder = tmp_path / "snapshot"
+    (folder / "store").mkdir(parents=True)
+    (folder / "progress.db").write_bytes(b"")
+    for stored in (None, Snapshot(folder, next_offset=1)):
+        with pytest.raises(StartRefused, match=r"begins at offset 2 by now, .* run it again"):
+            back_up(service.source, LocalBackupFolder(tmp_path / "copy"), service.clock, stored=stored)
+    assert not (tmp_path / "copy").exists()
+    back_up(service.source, LocalBackupFolder(tmp_path / "copy"), service.clock, stored=Snapshot(folder, next_offset=2))
+
+
+def test_a_backup_with_a_store_has_a_format_of_its_own_and_brings_folders_and_links_back(
+    service: Service, tmp_path: Path
+) -> None:
+    store = tmp_path / "snapshot" / "store"
+    (store / "parts" / "detached").mkdir(parents=True)
+    (store / "parts" / "data.bin").write_bytes(bytes(100_000))
+    (store / "link").symlink_to("parts", target_is_directory=True)
+    (tmp_path / "snapshot" / "progress.db").write_bytes(b"progress")
+    target, told = LocalBackupFolder(tmp_path / "copy"), list[tuple[int, int]]()
+    back_up(
+        service.source,
+        target,
+        service.clock,
+        lambda *at: told.append(at),
+        Snapshot(tmp_path / "snapshot", next_offset=0),
+    )
+    assert json.loads((tmp_path / "copy" / "backup.json").read_text())["format"] == 2
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "copy").iterdir())
+    assert told == sorted(told) and told[-1][0] > 100_000
+    bring_back(target, tmp_path / "restored", lambda: None, lambda *_: None)
+    restored = tmp_path / "restored" / "store"
+    assert {path.relative_to(restored) for path in restored.rglob("*")} == {
+        path.relative_to(store) for path in store.rglob("*")
+    }
+    assert (restored / "link").readlink() == Path("parts")
+    assert (restored / "parts" / "data.bin").read_bytes() == bytes(100_000)
+    assert (tmp_path / "restored" / "progress.db").read_bytes() == b"progress"
 
 
 @pytest.mark.parametrize("missing", ("backup.json", "log.db", "control.db", "format.json"))

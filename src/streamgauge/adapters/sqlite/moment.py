@@ -20,9 +20,12 @@ _PLAIN: Final = ("format.json", "signing.key")
 class SqliteMoment:
     """Control store and log of a data folder, as they were when their snapshots began."""
 
-    def __init__(self, folder: Path, snapshots: Mapping[str, sqlite3.Connection], next_offset: int) -> None:
+    def __init__(
+        self, folder: Path, snapshots: Mapping[str, sqlite3.Connection], first_offset: int, next_offset: int
+    ) -> None:
         self._folder = folder
         self._snapshots = snapshots
+        self.first_offset = first_offset
         self.next_offset = next_offset
         self.names: Sequence[str] = (*snapshots, *(name for name in _PLAIN if (folder / name).exists()))
 
@@ -70,10 +73,11 @@ class SqliteBackupSource:
                     control.execute("BEGIN")
                     control.execute("SELECT count(*) FROM sqlite_master").fetchone()
                     log.execute("BEGIN")
-                    ((next_offset,),) = log.execute("SELECT next_offset FROM head")
+                    ((first_offset, next_offset),) = log.execute("SELECT first_offset, next_offset FROM head")
                 finally:
                     writer.execute("ROLLBACK")
-            yield SqliteMoment(self._folder, {self._control.name: control, self._log.name: log}, int(next_offset))
+            snapshots = {self._control.name: control, self._log.name: log}
+            yield SqliteMoment(self._folder, snapshots, int(first_offset), int(next_offset))
 
 
 def _opened(path: Path) -> sqlite3.Connection:

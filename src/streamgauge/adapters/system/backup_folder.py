@@ -3,16 +3,21 @@
 import hashlib
 import json
 import os
+import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from streamgauge import __version__
+from streamgauge.adapters.system import snapshot
 from streamgauge.adapters.system.durable_files import make_folder, sync_folder, write
 from streamgauge.domain.errors import StartRefused
 from streamgauge.engine.ports.backup import FileFacts, Manifest
 
-FORMAT: Final = 1
+# The second has the usage store with it, which a program that knows the first would leave aside.
+FORMAT: Final = 2
+_FORMAT_WITHOUT_STORE: Final = 1
 _MANIFEST: Final = "backup.json"
 _FOLDER_FORMAT: Final = "format.json"
 _CHUNK_BYTES: Final = 2**20
@@ -38,7 +43,7 @@ class LocalBackupFolder:
         sync_folder(self.folder)
         files = {name: {"bytes": each.size_bytes, "sha256": each.sha256} for name, each in manifest.files.items()}
         told = {
-            "format": FORMAT,
+            "format": FORMAT if snapshot.STORE in files else _FORMAT_WITHOUT_STORE,
             "written_by": __version__,
             "made_at_ms": manifest.made_at_ms,
             "next_offset": manifest.next_offset,
@@ -87,33 +92,68 @@ def bring_back(
     make_empty(folder)
     total = sum(each.size_bytes for each in manifest.files.values())
     done = 0
-    for name, facts in manifest.files.items():
-        if name != _FOLDER_FORMAT:
-            done = _copy(backup.path(name), folder / name, facts, lambda at: on_bytes(at, total), done)
+
+    def told(written: int) -> None:
+        on_bytes(done + written, total)
+
+    def bring(name: str, to: Path, put: Callable[["_Checked", Path], None]) -> None:
+        nonlocal done
+        _bring(backup.path(name), manifest.files[name], told, lambda read: put(read, to))
+        done += manifest.files[name].size_bytes
+
+    for name in manifest.files:
+        if name == snapshot.STORE:
+            bring(name, folder / "store", snapshot.unpack)
+        elif name != _FOLDER_FORMAT:
+            bring(name, folder / name, _write)
     before_last()
     sync_folder(folder)
     draft = folder / "format.new"
-    done = _copy(
-        backup.path(_FOLDER_FORMAT), draft, manifest.files[_FOLDER_FORMAT], lambda at: on_bytes(at, total), done
-    )
+    bring(_FOLDER_FORMAT, draft, _write)
     draft.rename(folder / _FOLDER_FORMAT)
     sync_folder(folder)
 
 
-def _copy(source: Path, to: Path, facts: FileFacts, on_bytes: Callable[[int], None], done: int) -> int:
-    digest = hashlib.sha256()
-    size_bytes = 0
+class _Checked:
+    """A file that is read once, from its beginning, and what it turned out to be."""
+
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
+        self._file = file
+        self._on_bytes = on_bytes
+        self._digest = hashlib.sha256()
+        self._size_bytes = 0
+
+    def read(self, size: int = _CHUNK_BYTES) -> bytes:
+        chunk = self._file.read(size)
+        self._digest.update(chunk)
+        self._size_bytes += len(chunk)
+        self._on_bytes(self._size_bytes)
+        return chunk
+
+    def facts(self) -> FileFacts:
+        while self.read():  # an archive says itself where it ends
+            pass
+        return FileFacts(self._size_bytes, self._digest.hexdigest())
+
+
+def _bring(source: Path, facts: FileFacts, on_bytes: Callable[[int], None], put: Callable[[_Checked], None]) -> None:
+    """`put` a file of a backup where it belongs. Raises StartRefused when that fails or the file is damaged."""
+    damaged = f"{source}: is not what the backup's manifest says; the backup is damaged"
     try:
-        with open(source, "rb") as read, open(to, "xb", opener=lambda name, how: os.open(name, how, 0o600)) as written:
-            while chunk := read.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                written.write(chunk)
-                size_bytes += len(chunk)
-                on_bytes(done + size_bytes)
-            written.flush()
-            os.fsync(written.fileno())
+        with open(source, "rb") as file:
+            checked = _Checked(file, on_bytes)
+            put(checked)
+            found = checked.facts()
+    except tarfile.TarError as error:
+        raise StartRefused(damaged) from error
     except OSError as error:
-        raise StartRefused(f"{source}: could not be copied to {to}: {error.strerror}") from error
-    if FileFacts(size_bytes, digest.hexdigest()) != facts:
-        raise StartRefused(f"{source}: is not what the backup's manifest says; the backup is damaged")
-    return done + size_bytes
+        raise StartRefused(f"{source}: could not be copied to the data folder: {error.strerror or error}") from error
+    if found != facts:
+        raise StartRefused(damaged)
+
+
+def _write(read: _Checked, to: Path) -> None:
+    with open(to, "xb", opener=lambda name, how: os.open(name, how, 0o600)) as written:
+        shutil.copyfileobj(read, written, _CHUNK_BYTES)
+        written.flush()
+        os.fsync(written.fileno())

@@ -20,6 +20,8 @@ _LOCK_FILE: Final = "lock"
 _TOLERATED: Final = {_LOCK_FILE, "format.json.new", "format.new", "lost+found"}
 # What fits into the address of a Unix socket on all systems we run on.
 _SOCKET_PATH_BYTES_MAX: Final = 100
+# Of the process, by number; on Linux.
+_OPEN_FILES: Final = Path("/proc/self/fd")
 
 
 class DataFolder:
@@ -32,6 +34,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._lock: int | None = None
+        self._opened: int | None = None
         try:
             make_folder(self.path, mode=0o700)
             self._check_format()
@@ -67,13 +70,13 @@ class DataFolder:
 
     @property
     def engine_socket(self) -> str:
-        """Where the engine listens for its edges. A path that is too long for a socket is given relative."""
-        return _socket_path(self.path / "engine.sock")
+        """Where the engine listens for its edges."""
+        return self._socket_path("engine.sock")
 
     @property
     def upkeep_socket(self) -> str:
         """The same for the folder's owner."""
-        return _socket_path(self.scratch / "upkeep.sock")
+        return self._socket_path(f"{self.scratch.name}/upkeep.sock")
 
     def lock(self) -> None:
         """Hold the folder until the process and all that inherit the lock have ended, however they end."""
@@ -126,7 +129,16 @@ class DataFolder:
                 "start the version that wrote it, or a newer one"
             )
 
-
-def _socket_path(path: Path) -> str:
-    absolute = str(path)
-    return absolute if len(os.fsencode(absolute)) <= _SOCKET_PATH_BYTES_MAX else os.path.relpath(absolute)
+    def _socket_path(self, name: str) -> str:
+        """A path that is too long for a socket's address leads through a descriptor of the folder, which stays open."""
+        path = str(self.path / name)
+        if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
+            return path
+        if self._opened is None:
+            if not _OPEN_FILES.is_dir():
+                raise StartRefused(
+                    f"{path}: is longer than the {_SOCKET_PATH_BYTES_MAX} bytes that a socket's path may have; "
+                    "choose a shorter --data-dir"
+                )
+            self._opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        return f"{_OPEN_FILES}/{self._opened}/{name}"

@@ -25,10 +25,13 @@ class Manifest:
 
 
 class Frozen(Protocol):
-    """One moment of a data folder, which goes on meanwhile."""
+    """One moment of a data folder, which goes on meanwhile. `next_offset` is how far in the log that moment is."""
 
     next_offset: int
-    names: Sequence[str]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Files."""
 
     def size_bytes(self, name: str) -> int:
         """About how large the copy of that file will be."""
@@ -37,8 +40,14 @@ class Frozen(Protocol):
         """Write that file as it was at this moment; `on_bytes` is told how many there are so far."""
 
 
+class FrozenLog(Frozen, Protocol):
+    """Control store and log; what is received before `first_offset` the log has dropped."""
+
+    first_offset: int
+
+
 class BackupSource(Protocol):
-    def frozen(self) -> AbstractContextManager[Frozen]:
+    def frozen(self) -> AbstractContextManager[FrozenLog]:
         """One moment of control store and log, the same for both.
 
         Every change of the catalogue that was stamped before the last record of that log is in it, and no other. The
