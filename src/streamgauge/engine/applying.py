@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 # How often an idle server looks for new records: part of the time until an event is visible.
 _IDLE_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = 1.0
+# Damage is looked at again: a disk that failed to read once, or memory that flipped a bit, may give the right bytes.
+_DAMAGED_SECONDS: Final = 10.0
 # A step of fewer entries than this is no load, and need not be followed by as long a pause.
 _LOAD_ENTRIES_MIN: Final = 1_000
 _WORK_ENDED: Final = "applying has ended, or is about to; see the server's log"
@@ -26,8 +28,8 @@ class Applying:
 
     Under load steps begin at least `interval_seconds` apart, so that they are large and few, and half as far apart if
     they are small all the same; after a pause the next one begins at once. What passes with time is tried again. A
-    corrupt record stops applying for good: it is logged with its place and stays in `failure`. For anything else
-    `on_fatal` is called: the process should end.
+    corrupt record stops applying, is logged with its place and stays in `failure` as long as it is read as it is:
+    nothing is passed over. For anything else `on_fatal` is called: the process should end.
 
     Work that must not run beside a step is done between two of them, portion by portion (`between_steps`).
     """
@@ -86,7 +88,7 @@ class Applying:
             self._repeat()
         finally:
             self.end_work()
-            self._leave_work()
+            self._leave_work(_WORK_ENDED)
 
     def _repeat(self) -> None:
         try:
@@ -105,7 +107,7 @@ class Applying:
         """Apply once and wait as long as is due; False when there is nothing more to do."""
         began = time.monotonic()
         if not self._takes_work:
-            self._leave_work()
+            self._leave_work(_WORK_ENDED)
         try:
             applied = self._applier.run_once()
         except (Overloaded, Unavailable) as error:
@@ -113,6 +115,14 @@ class Applying:
                 logger.error("applying waits: %s", error)
             self.failure = error
             return not self._stopping.wait(_RETRY_SECONDS)
+        except Corrupt as error:
+            if str(error) != str(self.failure):
+                logger.critical("applying stopped: %s", error)
+            self.failure = error
+            self._leave_work(str(error))
+            return not self._stopping.wait(_DAMAGED_SECONDS)
+        if isinstance(self.failure, Corrupt):
+            logger.warning("applying goes on: what was read as damaged is not")
         self.failure = None
         if self._stopping.is_set():
             return applied > 0
@@ -123,9 +133,9 @@ class Applying:
             self._stopping.wait(due)
         return True
 
-    def _leave_work(self) -> None:
+    def _leave_work(self, why: str) -> None:
         while self._work:
-            self._work.popleft()[1].set_exception(Unavailable(_WORK_ENDED))
+            self._work.popleft()[1].set_exception(Unavailable(why))
 
     def _work_on(self) -> None:
         """After a step that succeeded: only then nothing of it is left to do."""

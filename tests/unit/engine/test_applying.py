@@ -145,13 +145,41 @@ def test_it_does_not_hammer_what_is_away(start: Callable[..., Applying]) -> None
     assert applier.steps <= 2
 
 
-def test_corrupt_data_stops_applying_for_good_and_stays_shown(start: Callable[..., Applying]) -> None:
-    corrupt = Corrupt("event log, offset 41: the record does not match its checksum")
-    applier = ScriptedApplier(1, corrupt, 1)
+def test_corrupt_data_stops_applying_and_stays_shown(
+    start: Callable[..., Applying], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying_module, "_DAMAGED_SECONDS", 0.001)
+    place = "event log, offset 41: the record does not match its checksum"
+    applier = ScriptedApplier(1, *[Corrupt(place)] * 1_000_000)
     applying = start(applier)
-    applying._thread.join(WAIT_SECONDS)
-    assert not applying._thread.is_alive()
-    assert (applier.steps, applying.failure) == (2, corrupt)
+    wait_until(lambda: applier.steps > 10)
+    assert isinstance(applying.failure, Corrupt) and applying.failure.message == place
+    assert [each.getMessage() for each in caplog.records] == [f"applying stopped: {place}"]
+    applying.stop(WAIT_SECONDS)  # and does not wait for it at the end
+    assert applier.script
+
+
+def test_what_was_read_as_damaged_is_applied_when_it_reads_right(
+    start: Callable[..., Applying], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying_module, "_DAMAGED_SECONDS", 0.001)
+    applier = ScriptedApplier(Corrupt("offset 7"), Corrupt("offset 8"), 1)
+    applying = start(applier)
+    assert applier.finished.wait(WAIT_SECONDS)
+    assert applying.failure is None
+    stopped = ["applying stopped: offset 7", "applying stopped: offset 8"]
+    assert [each.getMessage() for each in caplog.records] == [
+        *stopped,
+        "applying goes on: what was read as damaged is not",
+    ]
+
+
+def test_damaged_data_is_not_read_over_and_over(start: Callable[..., Applying]) -> None:
+    applier = ScriptedApplier(*[Corrupt("offset 7")] * 1_000)
+    applying = start(applier)
+    wait_until(lambda: applying.failure is not None)
+    applying.stop(WAIT_SECONDS)
+    assert applier.steps <= 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -276,12 +304,11 @@ def test_work_is_left_where_it_is_when_the_end_is_near(start: Callable[..., Appl
             each.result(WAIT_SECONDS)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_work_that_waits_is_told_when_applying_stops_at_damage(start: Callable[..., Applying]) -> None:
-    applier = ScriptedApplier(Corrupt("offset 7"))
+    applier = ScriptedApplier(*[Corrupt("offset 7")] * 1_000)
     applier.gate = threading.Semaphore(0)
     applying = start(applier)
     ended = applying.between_steps(lambda: False)
-    applier.gate.release()
-    with pytest.raises(Unavailable):
+    applier.gate.release(1_000)
+    with pytest.raises(Unavailable, match="offset 7"):
         ended.result(WAIT_SECONDS)
