@@ -2,6 +2,7 @@
 goes on, and when there is room again all goes on by itself."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.faults import FaultyServer, SmallDisk, event, small_disk, wait_until
 from tests.support.program import run
-from tests.support.server import SECRET_KEY, Client
+from tests.support.server import SECRET_KEY, Client, Server
 
 DISK_BYTES = 96 * 2**20
 
@@ -190,3 +191,24 @@ def test_on_a_full_disk_a_killed_server_starts_to_be_read_and_an_ended_one_is_re
     with server, Client(server.url) as client:
         client.wait_until_applied()
         assert client.total(meter, customer) == 2
+
+
+def test_a_backup_without_room_for_one_of_its_files_says_which_and_is_none(disk: SmallDisk, tmp_path: Path) -> None:
+    folder, copy = tmp_path / "lived", disk.root / "copy"
+    with Server(folder) as server, Client(server.url) as client:
+        client.meter("calls")
+        client.stream(client.session(), [event(f"e{number}", "cus_stranger") for number in range(100)])
+        client.wait_until_applied()
+    disk.fill()
+    refused: list[str] = []
+    for _ in range(20):
+        shutil.rmtree(copy, ignore_errors=True)
+        done = run("backup", str(copy), "--with-store", "--data-dir", str(folder))
+        if done.code == 0:
+            break
+        assert done.code == 2 and not (copy / "backup.json").exists(), done
+        refused.append(done.err)
+        disk.leave(60 * 2**10)
+    assert (copy / "backup.json").exists()
+    for said in ("could not back up log.db: the disk is full", "could not back up store.tar: No space left on device"):
+        assert any(said in each for each in refused), refused

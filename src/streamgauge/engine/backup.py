@@ -21,8 +21,9 @@ def back_up(
 ) -> Manifest:
     """Copy into an empty folder. `on_bytes` gets (bytes written, bytes in all, about).
 
-    Raises StartRefused before anything is written when the folder is not empty, or the backup could not be restored.
-    Cut short anywhere it leaves a folder without a manifest, which nobody takes for a backup.
+    Raises StartRefused before anything is written when the folder is not empty, or the backup could not be restored,
+    and when a file cannot be written; of a database that cannot, what its adapter raises. Cut short anywhere it leaves
+    a folder without a manifest, which nobody takes for a backup.
     """
     with source.frozen() as moment:
         _refuse_without_what_was_dropped(moment, stored)
@@ -40,8 +41,11 @@ def back_up(
                 if on_bytes is not None:
                     on_bytes(min(before + written, total), total)
 
-            part.copy(name, target.path(name), told)
-            files[name] = target.seal(name)
+            try:
+                part.copy(name, target.path(name), told)
+                files[name] = target.seal(name)
+            except OSError as error:
+                raise StartRefused(f"could not back up {name}: {error.strerror or error}") from error
             done += files[name].size_bytes
         manifest = Manifest(made_at_ms=made_at_ms, next_offset=moment.next_offset, files=files)
         target.finish(manifest)

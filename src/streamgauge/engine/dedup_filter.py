@@ -194,6 +194,10 @@ class DedupFilter:
             self._segments[-1].add(hashes[:room], last_ms)
             hashes = hashes[room:]
 
+    def lack(self, before_ms: int) -> None:
+        """Claims that were received before then were not all added."""
+        self._since_ms = max(self._since_ms, before_ms)
+
     def forget(self, before_ms: int) -> None:
         """Drop segments whose claims were all received before then."""
         while self._segments and self._segments[0].last_ms < before_ms:

@@ -60,6 +60,8 @@ class Deduplication:
         total = self._store.count_claimed(since_ms=since_ms, from_offset=from_offset)
         rebuilt = DedupFilter(total, since_ms=since_ms) if kept is None else kept[0]
         rebuilt.forget(since_ms)
+        # Of what came after it was kept. With another window at the next start that may be too little.
+        rebuilt.lack(since_ms)
         kept_count = rebuilt.count
         for hashes, last_ms in self._store.claimed_hashes(since_ms=since_ms, from_offset=from_offset):
             rebuilt.add(hashes, last_ms)

@@ -62,6 +62,25 @@ def test_a_restart_reads_only_what_is_newer_than_what_was_kept(world: World) -> 
     assert read_at_restart(world) == 0
 
 
+def test_what_a_narrower_window_left_unread_makes_duplicates_when_the_window_is_wide_again(world: World) -> None:
+    """What was kept goes back far enough for the wide window too; what was read after it does not."""
+    wide_ms = world.window_ms
+    send(world, "kept")
+    world.deduplication.save(everything=True)
+    world.clock.at_ms += DAY_MS
+    send(world, "later")
+    world.clock.at_ms += wide_ms - DAY_MS // 2
+    world.window_ms = DAY_MS
+    world.restart()
+    send(world, "newest")
+    world.restart()
+    world.deduplication.save(everything=True)
+    world.window_ms = wide_ms
+    world.restart()
+    send(world, "later", "newest")
+    assert [world.fates(name) for name in ("later", "newest")] == [["counted", "duplicate"]] * 2
+
+
 def test_little_is_not_worth_keeping(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MIN", 8)
     world.restart()
