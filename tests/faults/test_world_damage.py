@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.faults import event, wait_until
+from tests.support.in_store import in_store
 from tests.support.program import run
 from tests.support.server import SECRET_KEY, Client, Server
 
@@ -182,6 +183,33 @@ def test_a_part_of_the_store_that_cannot_be_loaded_refuses_the_start_and_is_not_
         client.stream(counted.token, [counted.event(number) for number in range(3)])
         client.wait_until_applied()
         assert client.total(counted.meter, counted.customer) == 3
+
+
+def test_a_damaged_part_whose_rows_were_merged_into_another_does_not_keep_the_server_from_starting(
+    counted: Backlog, tmp_path: Path
+) -> None:
+    """The engine keeps such parts for some minutes, and puts aside what it cannot read of them when it starts."""
+    copy = tmp_path / "data"
+    shutil.copytree(counted.data_dir, copy, symlinks=True)
+    whole = in_parts_of(copy, "events", "columns.txt")
+    in_store(copy, "OPTIMIZE TABLE streamgauge.events FINAL")
+    for file in whole:
+        flip(file, file.stat().st_size // 2)
+    for _ in range(2):  # the first of them puts them aside, the second finds them there
+        with Server(copy) as server, Client(server.url) as client:
+            wait_until(lambda: any(aside_in(copy, "events")), "what cannot be read is put aside")
+            client.stream(counted.token, [counted.event(number) for number in range(3)])
+            client.wait_until_applied()
+            assert client.total(counted.meter, counted.customer) == 3
+    for file in in_parts_of(copy, "events", "columns.txt"):
+        if not file.parent.name.endswith("_0"):  # the level of what was merged
+            shutil.rmtree(file.parent)
+    ended = run("serve", "--data-dir", str(copy), "--port", "0", secret_key=SECRET_KEY)
+    assert ended.code == 2 and "the usage store lost 3 damaged parts" in ended.err, ended.err
+
+
+def aside_in(data_dir: Path, table: str) -> list[Path]:
+    return list(((data_dir / "store" / "data" / "streamgauge" / table).resolve() / "detached").glob("broken*"))
 
 
 def test_damaged_data_in_the_store_is_told_as_damage_and_applying_stops(counted: Backlog, tmp_path: Path) -> None:
