@@ -185,12 +185,25 @@ def test_all_events_of_identifiers_are_found_in_log_order(searched: Searched) ->
     assert search.with_identifiers(TENANT, []) == {}
 
 
+def test_events_that_are_known_already_are_among_those_of_their_identifiers(searched: Searched) -> None:
+    store, search = searched
+    insert(store, event(0), event(1), event(5, identifier="event-0", status=Fate.DUPLICATE), event(6))
+    whole = search.with_identifiers(TENANT, ["event-0", "event-1"])
+    every = search.find(TENANT, EventFilter(), EventRange(first_offset=0, next_offset=10, limit=10)).events
+    for known in (every, every[:1], every[1:], every[-1:]):
+        assert search.with_identifiers(TENANT, ["event-0", "event-1"], known) == whole
+
+
 def test_of_very_many_events_with_one_identifier_the_first_ones_are_found(searched: Searched) -> None:
     store, search = searched
     insert(store, *(event(at, identifier="a") for at in range(IDENTIFIER_EVENTS_MAX + 10)))
-    assert [each.log_offset for each in search.with_identifiers(TENANT, ["a"])["a"]] == list(
-        range(IDENTIFIER_EVENTS_MAX)
-    )
+    newest = search.find(
+        TENANT, EventFilter(), EventRange(first_offset=0, next_offset=IDENTIFIER_EVENTS_MAX + 10, limit=20)
+    ).events
+    for known in ((), newest):
+        assert [each.log_offset for each in search.with_identifiers(TENANT, ["a"], known)["a"]] == list(
+            range(IDENTIFIER_EVENTS_MAX)
+        )
 
 
 def test_events_that_are_alike_are_found_near_each_other(searched: Searched) -> None:

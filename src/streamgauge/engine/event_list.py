@@ -95,7 +95,7 @@ class EventList:
         )
 
     def _receipts_of(self, tenant: Tenant, events: Sequence[StoredEvent]) -> list[Receipt]:
-        rows = self._search.with_identifiers(tenant, list({each.identifier for each in events}))
+        rows = self._search.with_identifiers(tenant, list({each.identifier for each in events}), events)
         return [_receipt_at(event, acknowledged(rows.get(event.identifier, ()))) for event in events]
 
     def _pending(self, tenant: Tenant, wanted: EventFilter, page: EventPage) -> ListedEvents:

@@ -102,21 +102,35 @@ class ClickHouseEventSearch:
         events = {event.log_offset: event for event in self._events_at(tenant, offsets)}
         return FoundEvents(tuple(events[offset] for offset in offsets if offset in events), reached)
 
-    def with_identifiers(self, tenant: Tenant, identifiers: Sequence[str]) -> Mapping[str, Sequence[StoredEvent]]:
+    def with_identifiers(
+        self, tenant: Tenant, identifiers: Sequence[str], known: Sequence[StoredEvent] = ()
+    ) -> Mapping[str, Sequence[StoredEvent]]:
         found: dict[str, list[StoredEvent]] = defaultdict(list)
         if not identifiers:
             return found
         hashes = ",".join(map(str, hash_names([(tenant, each) for each in identifiers]).tolist()))
-        events = self._read(
+        # Names that share a hash share the bound, too.
+        places = self._read(
             "look up identifiers",
-            f"SELECT {STORED_COLUMNS} FROM {self._database}.events WHERE {self._all} AND log_offset IN "
-            f"(SELECT log_offset FROM {self._database}.identifiers WHERE identifier_hash IN ({hashes})) "
-            f"AND {_OF_TENANT} AND identifier IN (SELECT arrayJoin(JSONExtract({{names:String}}, 'Array(String)'))) "
-            f"ORDER BY log_offset LIMIT {IDENTIFIER_EVENTS_MAX} BY identifier",
-            {**_of(tenant), "names": msgspec.json.encode(list(identifiers)).decode()},
+            f"SELECT log_offset FROM {self._database}.identifiers WHERE identifier_hash IN ({hashes}) "
+            f"ORDER BY log_offset LIMIT {IDENTIFIER_EVENTS_MAX} BY identifier_hash",
+            {},
         )
-        for event in self._stored(tenant, events):
-            found[event.identifier].append(event)
+        # An event that is far from the others costs a granule of every column, so none is read twice.
+        unknown = {int(row[0]) for row in places} - {each.log_offset for each in known}
+        rows: Sequence[Sequence[Any]] = ()
+        if unknown:
+            rows = self._read(
+                "read events",
+                f"SELECT {STORED_COLUMNS} FROM {self._database}.events WHERE {self._all} "
+                f"AND log_offset IN ({_listed(unknown)}) AND {_OF_TENANT} "
+                "AND identifier IN (SELECT arrayJoin(JSONExtract({names:String}, 'Array(String)')))",
+                {**_of(tenant), "names": _json(identifiers)},
+            )
+        events = [*self._stored(tenant, rows), *(each for each in known if each.identifier in identifiers)]
+        for event in sorted(events, key=lambda each: each.log_offset):
+            if len(found[event.identifier]) < IDENTIFIER_EVENTS_MAX:
+                found[event.identifier].append(event)
         return found
 
     def alike(
@@ -130,9 +144,10 @@ class ClickHouseEventSearch:
             "look for events that are alike",
             "SELECT meter, customer, value, toUnixTimestamp64Milli(timestamp), identifier "
             f"FROM {self._database}.events WHERE {self._own} AND ({within}) AND timestamp IN ({moments}) "
+            "AND customer IN (SELECT arrayJoin(JSONExtract({customers:String}, 'Array(String)'))) "
             f"AND timestamp_given AND status = 'counted' AND {_OF_TENANT} ORDER BY log_offset "
             f"LIMIT {ALIKE_MAX} BY meter, customer, value, timestamp",
-            _of(tenant),
+            {**_of(tenant), "customers": _json({usage.customer for usage in usages})},
         )
         wanted = {_same(usage): usage for usage in usages}
         found: dict[Usage, list[str]] = defaultdict(list)
@@ -272,6 +287,10 @@ class ClickHouseEventSearch:
 
 def _of(tenant: Tenant) -> dict[str, Any]:
     return {"account": tenant.account_id, "livemode": tenant.livemode}
+
+
+def _json(names: Iterable[str]) -> str:
+    return msgspec.json.encode(list(names)).decode()
 
 
 def _moment(at_ms: int) -> str:

@@ -32,7 +32,9 @@ class MemoryEventSearch:
             return FoundEvents(found, where.next_offset if where.oldest_first else where.first_offset)
         return FoundEvents(found, found[-1].log_offset + 1 if where.oldest_first else found[-1].log_offset)
 
-    def with_identifiers(self, tenant: Tenant, identifiers: Sequence[str]) -> Mapping[str, Sequence[StoredEvent]]:
+    def with_identifiers(
+        self, tenant: Tenant, identifiers: Sequence[str], known: Sequence[StoredEvent] = ()
+    ) -> Mapping[str, Sequence[StoredEvent]]:
         found: dict[str, list[StoredEvent]] = defaultdict(list)
         for event in sorted(self._store.all_of(tenant), key=lambda each: each.log_offset):
             if event.identifier in identifiers:

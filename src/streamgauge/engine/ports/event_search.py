@@ -88,8 +88,11 @@ class EventSearch(Protocol):
         """Looks from one end of the range on until there are `limit` events, or until it took long; then `end_offset`
         says where to go on. A counted event that was cancelled has that status, and only that."""
 
-    def with_identifiers(self, tenant: Tenant, identifiers: Sequence[str]) -> Mapping[str, Sequence[StoredEvent]]:
-        """The events that carried them, in log order: all, or the first IDENTIFIER_EVENTS_MAX of one."""
+    def with_identifiers(
+        self, tenant: Tenant, identifiers: Sequence[str], known: Sequence[StoredEvent] = ()
+    ) -> Mapping[str, Sequence[StoredEvent]]:
+        """The events that carried them, in log order: all, or the first IDENTIFIER_EVENTS_MAX of one. `known` are some
+        of them, as `find` gave them a moment ago, that need not be read again."""
 
     def alike(
         self, tenant: Tenant, usages: Sequence[Usage], ranges: Sequence[tuple[int, int]]
