@@ -1,9 +1,11 @@
 """The server under test: the installed program, as its users start it, on a fresh folder."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -157,9 +159,14 @@ def disk_bytes(data_dir: Path) -> dict[str, int]:
 
 
 def _allocated(path: Path) -> int:
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     # Hard links share their blocks; a store may use them, so count each inode once.
-    blocks = {each.stat().st_ino: each.stat().st_blocks for each in files if not each.is_symlink()}
+    blocks: dict[int, int] = {}
+    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for each in (path, *files):
+        with contextlib.suppress(FileNotFoundError):  # a server at work deletes files and folders at any moment
+            found = each.lstat()
+            if stat.S_ISREG(found.st_mode):
+                blocks[found.st_ino] = found.st_blocks
     return 512 * sum(blocks.values())
 
 
