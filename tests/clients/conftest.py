@@ -2,19 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.clients.matrix import OFFICIAL_CLIENT, Row
+from tests.clients.programs import BUILDS
 
-BUILDS = Path(__file__).parents[2] / ".clients"  # git-ignored; a folder for each client, and the matrix
 ROWS = pytest.StashKey[list[Row]]()
-
-
-@pytest.fixture(scope="session")
-def builds() -> Path:
-    return BUILDS
 
 
 @pytest.fixture

@@ -5,23 +5,18 @@ README.md beside this file has the scenario, and what a client's folder has to h
 
 import os
 import secrets
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.clients.matrix import CLIENTS, STEPS, OfficialClient, Row, played
-from tests.support.program import Ended
+from tests.clients.programs import BUILDS, NOT_ON_THIS_MACHINE, PREPARE_SECONDS_MAX, ended, prepared
 from tests.support.server import SECRET_KEY, Client, Server
 
-PREPARE_SECONDS_MAX = 900  # the Go client and Stripe's command line are built from their sources
 RUN_SECONDS_MAX = 240  # six waits of at most 20 s, and a slow machine
-NOT_ON_THIS_MACHINE = 77
 
 
 @dataclass(frozen=True)
@@ -70,22 +65,20 @@ def test_every_folder_is_in_the_matrix_and_has_what_it_takes() -> None:
 
 @pytest.mark.timeout(PREPARE_SECONDS_MAX + RUN_SECONDS_MAX + 60)
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.folder)
-def test_an_official_client_plays_the_scenario(
-    client: OfficialClient, ground: Ground, builds: Path, matrix: list[Row]
-) -> None:
-    folder, build = Path(__file__).parent / client.folder, builds / client.folder
-    prepared = ended(folder / "prepare", build, PREPARE_SECONDS_MAX)
-    if prepared.code == NOT_ON_THIS_MACHINE:
-        (absent,) = prepared.out.splitlines()
+def test_an_official_client_plays_the_scenario(client: OfficialClient, ground: Ground, matrix: list[Row]) -> None:
+    found = prepared(client.folder)
+    if found.code == NOT_ON_THIS_MACHINE:
+        (absent,) = found.out.splitlines()
         matrix.append(Row(folder=client.folder, note=absent))
         if os.environ.get("CI") == "true" and client.has_all_it_needs():
             pytest.fail(f"{client.folder} says {absent!r}, but this machine has what the matrix says it needs")
         pytest.skip(f"{client.folder}: {absent}")
-    if prepared.code:
+    if found.code:
         matrix.append(Row(folder=client.folder, note="prepare failed"))
-        pytest.fail(f"{client.folder}/prepare ended with {prepared.code}:\n{prepared.out}\n{prepared.err}")
+        pytest.fail(f"{client.folder}/prepare ended with {found.code}:\n{found.out}\n{found.err}")
 
-    done = ended(folder / "run", build, RUN_SECONDS_MAX, ground.settings(client.folder))
+    run = Path(__file__).parent / client.folder / "run"
+    done = ended(run, BUILDS / client.folder, RUN_SECONDS_MAX, ground.settings(client.folder))
     said = f"{client.folder}/run ended with {done.code}:\n{done.out}\n{done.err}"
     try:
         result = played(done.out)
@@ -99,26 +92,3 @@ def test_an_official_client_plays_the_scenario(
     # Word for word: a reason that is no longer the one given here is to be read again.
     assert result.with_outcome("not offered") == client.not_offered, said
     assert done.code == 0, said
-
-
-def ended(program: Path, build: Path, seconds: float, settings: Mapping[str, str] | None = None) -> Ended:
-    """One of the two programs of a folder, brought to its end, with all that it started, after so many seconds."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAMGAUGE_")}
-    # A proxy is for what `prepare` fetches. The Python client is the one of the environment that runs the tests.
-    environment |= {"PYTHON": sys.executable, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **(settings or {})}
-    process = subprocess.Popen(
-        [program, build],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        err += f"\n{program.name} was stopped after {seconds} s"
-    return Ended(process.returncode, out, err)

@@ -13,11 +13,12 @@ import httpx
 import pytest
 import stripe
 
+from tests.clients.programs import BUILDS, NOT_ON_THIS_MACHINE, PREPARE_SECONDS_MAX, prepared
 from tests.support.receiver import Receiver
 from tests.support.server import SECRET_KEY, Client, Server
 
 WAIT_SECONDS = 60.0
-NODE_CLIENT = Path(__file__).parents[2] / ".clients" / "node" / "node_modules" / "stripe"
+NODE_CLIENT = BUILDS / "node" / "node_modules" / "stripe"
 NODE_PROGRAM = """
 import Stripe from "stripe";
 const given = JSON.parse(process.argv[1]);
@@ -111,11 +112,13 @@ def test_what_a_receiver_gets_is_verified_and_read_by_the_official_client(tmp_pa
             assert (attempt["status"], attempt["error"], each["next_attempt_at"]) == (200, None, None)
 
 
+@pytest.mark.timeout(PREPARE_SECONDS_MAX + 300)
 def test_what_a_receiver_gets_is_verified_and_read_by_the_official_node_client(tmp_path: Path) -> None:
-    # Asked here and not when tests are collected: those of the clients, which run before, install it.
-    if shutil.which("node") is None or not NODE_CLIENT.is_dir():
-        assert not (os.environ.get("CI") and shutil.which("node")), "this must run here"
-        pytest.skip("the official Node client is not installed (the tests of clients install it)")
+    found = prepared("node")
+    if found.code == NOT_ON_THIS_MACHINE:
+        assert not (os.environ.get("CI") and shutil.which("node") and shutil.which("npm")), "this must run here"
+        pytest.skip(found.out.strip())
+    assert found.code == 0, found
     with (
         Server(tmp_path / "data", webhook_allow_private=True) as server,
         Client(server.url) as client,
