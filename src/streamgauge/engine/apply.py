@@ -38,7 +38,7 @@ AHEAD_ENTRIES_MIN: Final = 100_000
 @dataclass(slots=True)
 class _Step:
     """What one range of the log comes to. `again`: an attempt that did not come to its end may have stored some of it.
-    `is_claimed`: deduplication knows its claims."""
+    `claimed_in`: the deduplication filter that knows its claims, by how often one was made anew."""
 
     intent: Intent
     last_ms: int
@@ -46,7 +46,7 @@ class _Step:
     cancellations: Sequence[Cancellation]
     tallies: dict[Tenant, Tally]
     again: bool
-    is_claimed: bool = False
+    claimed_in: int | None = None
 
 
 class Applier:
@@ -101,9 +101,9 @@ class Applier:
             return 0
         if step.again and self._progress.checkpoint().next_offset == step.intent.next_offset:
             return self._completed(step)  # the error came after its end had been written
-        if step.settled is not None and not step.is_claimed:
+        if step.settled is not None and step.claimed_in != self._deduplication.rebuilds:
             self._deduplication.claim(step.settled, step.last_ms)
-            step.is_claimed = True
+            step.claimed_in = self._deduplication.rebuilds
         try:
             if self._log.end_offset() - step.intent.next_offset < self._ahead_entries_min:
                 self._store_step(step)

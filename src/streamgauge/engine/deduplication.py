@@ -36,6 +36,8 @@ class Deduplication:
         self._filter = DedupFilter()
         self._recent = RecentClaims()
         self._is_filled = False
+        self.rebuilds = 0
+        """How often the filter was made anew: claims that the store had not then must be made again."""
         self._complete = Checkpoint()
         self._unsaved = 0
         self._lock = threading.Lock()
@@ -70,6 +72,7 @@ class Deduplication:
         self._recent.clear()
         with self._lock:
             self._filter, self._is_filled, self._complete = rebuilt, True, checkpoint
+            self.rebuilds += 1
             self._unsaved = rebuilt.count - kept_count
         logger.info(
             "deduplication filter rebuilt identifiers=%d kept=%d bytes=%d",

@@ -81,6 +81,23 @@ def test_what_a_narrower_window_left_unread_makes_duplicates_when_the_window_is_
     assert [world.fates(name) for name in ("later", "newest")] == [["counted", "duplicate"]] * 2
 
 
+def test_a_step_that_failed_makes_its_claims_again_when_the_filter_was_made_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageFull("full")
+
+    world.accept(Event("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "insert", full)
+        with pytest.raises(StorageFull):
+            world.apply()
+    world.deduplication.rebuild(world.progress.checkpoint())
+    world.apply()
+    send(world, "a")
+    assert world.fates("a") == ["counted", "duplicate"]
+
+
 def test_little_is_not_worth_keeping(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MIN", 8)
     world.restart()
