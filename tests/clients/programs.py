@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.support.program import Ended
 
-BUILDS: Final = Path(__file__).parents[2] / ".clients"
+BUILDS: Final = Path(__file__).parents[2] / ".clients"  # git-ignored; a folder for each client, and the matrix
 PREPARE_SECONDS_MAX: Final = 900  # the Go client and Stripe's command line are built from their sources
 NOT_ON_THIS_MACHINE: Final = 77
 

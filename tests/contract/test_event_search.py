@@ -206,6 +206,16 @@ def test_of_very_many_events_with_one_identifier_the_first_ones_are_found(search
         )
 
 
+def test_what_is_alike_is_found_for_several_customers_at_once(searched: Searched) -> None:
+    store, search = searched
+    insert(store, *(event(at, customer=f"cus_{at % 3}", value=Decimal("0.1")) for at in range(6)))
+    usages = [Usage(MTR, f"cus_{number}", Decimal("0.1"), START_MS) for number in (0, 2)]
+    assert search.alike(TENANT, usages, [(0, 10)]) == {
+        usages[0]: ["event-0", "event-3"],
+        usages[1]: ["event-2", "event-5"],
+    }
+
+
 def test_events_that_are_alike_are_found_near_each_other(searched: Searched) -> None:
     store, search = searched
     alike = [event(at, value=Decimal("0.1")) for at in (0, 10, 20)]

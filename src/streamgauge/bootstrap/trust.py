@@ -98,7 +98,7 @@ def _has_dropped_records(folder: DataFolder) -> bool:
 
 
 def _stored(folder: DataFolder, stack: ExitStack) -> Snapshot:
-    """Before control store and log, which must not be older."""
+    """Store and progress of one moment. To be taken before that of control store and log, which must not be older."""
     if not folder.store.is_dir():
         raise StartRefused(f"{folder.store}: is not there; start the server once")
     server = stack.enter_context(server_at(folder.upkeep_socket))

@@ -1,6 +1,7 @@
 """`UsageWatch` over the usage store in memory: by the definitions of its formulas."""
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
@@ -22,26 +23,21 @@ class MemoryUsageWatch:
     def touched(
         self, meters: Collection[str], first_offset: int, next_offset: int, *, by_day: Collection[str]
     ) -> Sequence[Touched]:
-        found: dict[tuple[str, str, int], Touched] = {}
-        for meter_id, customer_id, timestamp_ms, offset, events, rise in self._changes():
-            if meter_id not in meters or not first_offset <= offset < next_offset:
-                continue
-            key = (meter_id, customer_id, day_start_of(timestamp_ms) if meter_id in by_day else 0)
-            before = found.get(key)
-            highest = _bound(rise) if events else None
-            if before is not None and highest is not None:
-                highest = None if before.highest is None else max(highest, before.highest)
-            risen = _bound(max(rise, Decimal(0))) + (before.rise if before else 0.0)
-            found[key] = Touched(
-                meter_id=meter_id,
-                customer_id=customer_id,
-                day_start_ms=key[2],
-                events=events + (before.events if before else 0),
-                rise=math.nextafter(risen, math.inf),
-                highest=highest,
-                last_offset=max(offset, before.last_offset if before else 0),
+        changes: dict[tuple[str, str, int], list[tuple[int, int, Decimal]]] = defaultdict(list)
+        for meter_id, customer_id, timestamp_ms, offset, events, added in self._changes():
+            if meter_id in meters and first_offset <= offset < next_offset:
+                day_start_ms = day_start_of(timestamp_ms) if meter_id in by_day else 0
+                changes[meter_id, customer_id, day_start_ms].append((offset, events, added))
+        return [
+            Touched(
+                *key,
+                events=sum(events for _, events, _ in those),
+                rise=_bound(sum((added for *_, added in those if added > 0), Decimal(0))),
+                highest=_bound(max(added for *_, added in those)) if all(events for _, events, _ in those) else None,
+                last_offset=max(offset for offset, *_ in those),
             )
-        return list(found.values())
+            for key, those in changes.items()
+        ]
 
     def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:
         totals = {key: self._total(meters[key[0]], key[1], key[2]) for key in keys}
