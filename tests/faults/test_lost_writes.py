@@ -238,6 +238,40 @@ def test_a_kill_between_the_log_of_an_insert_and_its_part_loses_nothing(
     assert _wrong(recording.shown(tmp_path / "disk", Mood.KIND, until=named), ledger) == []
 
 
+@pytest.fixture(scope="module")
+def run_with_merges(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recording, Ledger]:
+    """So many small steps that the engine merges their parts."""
+    root = tmp_path_factory.mktemp("merges")
+    (root / "base").mkdir()
+    told: list[Ledger] = []
+
+    def run(server: Server) -> None:
+        with Client(server.url) as client:
+            told.append(Ledger.opened(client, 0))
+            for _ in range(6):
+                _send_steps(client, server.url, told[0])
+
+    return Recording(root, shim, root / "base", run, **SETTINGS), told[0]
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_power_cut_before_a_merge_is_synced_loses_nothing(
+    run_with_merges: tuple[Recording, Ledger], tmp_path: Path, at: int
+) -> None:
+    """The engine names a merged part and syncs its folder afterwards: the name may survive without the files."""
+    recording, ledger = run_with_merges
+    merges = [
+        each for each in read(recording.journal) if each.kind is Kind.RENAME and each.first.startswith(b"tmp_merge_")
+    ]
+
+    def concerns(path: str) -> bool:
+        return path.endswith(f"/{merges[at].second.decode()}")
+
+    server = recording.shown(tmp_path / "disk", Mood.FORGETFUL, deaf=concerns, spared=lambda path: not concerns(path))
+    assert _wrong(server, ledger) == []
+    assert "merge taken back, since it had not been synced" in server.said()
+
+
 def _new_parts(journal: Path) -> list[Record]:
     """Where inserted parts get their names, in order."""
     return [each for each in read(journal) if each.kind is Kind.RENAME and each.first.startswith(b"tmp_insert_")]

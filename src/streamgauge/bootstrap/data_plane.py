@@ -14,6 +14,7 @@ from streamgauge.adapters.system.clock import SystemClock
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.adapters.system.derived_state import FolderState
 from streamgauge.adapters.system.filter_folder import FilterFolder
+from streamgauge.adapters.system.unsynced_merges import take_back_unsynced_merges
 from streamgauge.config import Config, UnknownCustomers
 from streamgauge.domain.counting_rules import CountingRules
 from streamgauge.domain.errors import StartRefused
@@ -64,6 +65,7 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     empty(state, STORE_FORMAT, log)
     progress = SqliteProgress(folder.progress)
     stack.callback(progress.close)
+    take_back_unsynced_merges(folder.store)
     store = ClickHouseStore(*embedded_clients(folder.store), seeker=another_embedded_client(folder.store))
     stack.callback(store.close)
     if state.store_format() != STORE_FORMAT:
