@@ -1,5 +1,6 @@
 """What every adapter of `UsageWatch` does, beside the usage store of its technology."""
 
+import math
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,8 +13,9 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
 from streamgauge.domain.summary import Range
+from streamgauge.domain.touched_usage import Touched
 from streamgauge.engine.ports.usage_store import UsageStore
-from streamgauge.engine.ports.usage_watch import Touched, UsageWatch
+from streamgauge.engine.ports.usage_watch import UsageWatch
 from tests.support.settled import Settled, settled
 from tests.support.usage import DAY, DAY_S, FIRST_DAY_MS, FIRST_DAY_S, HOUR, LIVE, cancel, insert_usage, meter_of, usage
 from tests.support.world import DAY_MS
@@ -135,7 +137,7 @@ def test_a_meter_whose_days_are_not_asked_for_has_one_row_for_each_customer(watc
         Touched(MTR, "cus_1", 0, events=3, rise=near(6), highest=near(3), last_offset=2)
     ]
     (row,) = watch.touched([MTR], 0, 51, by_day=[])
-    assert (row.day_start_ms, row.events, row.highest, row.last_offset) == (0, 3, None, 50)
+    assert (row.day_start_ms, row.events, row.highest, row.last_offset) == (0, 3, math.inf, 50)
     assert len(watch.touched([MTR], 0, 51, by_day=[MTR])) == 3
 
 
@@ -145,12 +147,12 @@ def test_the_highest_value_is_told_unless_an_event_was_cancelled(watched: Watche
     store.insert(settled(events), step=0)
     cancel(store, events[2], offset=50)
 
-    def highest(first: int, end: int) -> dict[str, float | None]:
+    def highest(first: int, end: int) -> dict[str, float]:
         return {each.customer_id: each.highest for each in watch.touched([MTR], first, end, by_day=[MTR])}
 
     assert highest(0, 50) == {"cus_1": near(-3), "cus_2": near(9)}
-    assert highest(0, 51) == {"cus_1": near(-3), "cus_2": None}
-    assert highest(50, 51) == {"cus_2": None}
+    assert highest(0, 51) == {"cus_1": near(-3), "cus_2": math.inf}
+    assert highest(50, 51) == {"cus_2": math.inf}
 
 
 AWKWARD = [
@@ -170,7 +172,6 @@ def test_what_a_customer_can_have_risen_by_is_never_told_too_low(watched: Watche
     store.insert(settled([event(0, value=exact)]), step=0)
     store.insert(settled([event(at, value=abs(exact)) for at in range(1, 8)]), step=1)
     (alone,), (together,) = (watch.touched([MTR], first, end, by_day=[]) for first, end in ((0, 1), (1, 8)))
-    assert alone.highest is not None
     for told, meant in ((alone.highest, exact), (alone.rise, max(exact, Decimal(0))), (together.rise, 7 * abs(exact))):
         assert Decimal(told) >= meant
         assert told == near(meant)

@@ -19,6 +19,7 @@ from streamgauge.engine.alert_watch import AlertWatch
 from streamgauge.engine.alerts import AlertDraft, Alerts
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Checkpoint, Intent
+from streamgauge.engine.recently_touched import RecentlyTouched
 from tests.support.alerting import ONE_TIME, Announced, threshold_of
 from tests.support.settled import Settled, settled
 from tests.support.usage import cancellation_of, meter_of
@@ -63,9 +64,16 @@ class AlertWorld:
 
     def restart(self) -> None:
         """Forget everything that is not stored."""
-        self.usage = MemoryUsageWatch(self.store)
+        self.usage, self.recently = MemoryUsageWatch(self.store), RecentlyTouched()
         self.watch = AlertWatch(
-            self.control, self.alert_store, self.marks, self.usage, self.progress, self.clock, self.announced
+            self.control,
+            self.alert_store,
+            self.marks,
+            self.usage,
+            self.recently,
+            self.progress,
+            self.clock,
+            self.announced,
         )
 
     def alert(self, gte: int = 100, recurrence: Recurrence = ONE_TIME, customer_id: str | None = None) -> Alert:
@@ -87,13 +95,16 @@ class AlertWorld:
             timestamp_ms=at_ms,
             keeps_latest=meter.keeps_latest,
         )
-        self.store.insert(settled([event]), step=offset)
+        self.store.insert(stored := settled([event]), step=offset)
+        self.recently.add(Intent(offset, offset + 1), stored, ())
         self.log.offset += 1
         return event
 
     def store_cancellation(self, event: Settled) -> None:
         offset = self.log.offset
-        self.store.cancel([cancellation_of(event, offset=offset)], step=offset)
+        cancellation = cancellation_of(event, offset=offset)
+        self.store.cancel([cancellation], step=offset)
+        self.recently.add(Intent(offset, offset + 1), None, [cancellation])
         self.log.offset += 1
 
     def advance(self) -> None:

@@ -47,6 +47,7 @@ from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.receipts import Receipts
+from streamgauge.engine.recently_touched import RecentlyTouched
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.summaries import Summaries
 from streamgauge.engine.unapplied import Unapplied
@@ -235,7 +236,13 @@ class Service:
             self.fill_filter()
         judging = Judging(self.catalogue, self.deduplication, self.log.partition)
         self.applier = Applier(
-            self.log, self.progress, self.store, judging, self.deduplication, step_events_max=self.step_events_max
+            self.log,
+            self.progress,
+            self.store,
+            judging,
+            self.deduplication,
+            recently=RecentlyTouched(),
+            step_events_max=self.step_events_max,
         )
         unapplied = Unapplied(log_seen, opened.progress_seen, judging)
         backlog = Backlog(log_seen, opened.progress_seen, events_max=NO_BOUND)
@@ -290,7 +297,15 @@ class Service:
         deduplication = Deduplication(store, rules)
         deduplication.rebuild(progress.checkpoint())
         judging = Judging(catalogue, deduplication, self.log.partition)
-        applier = Applier(self.log, progress, store, judging, deduplication, step_events_max=step_events_max)
+        applier = Applier(
+            self.log,
+            progress,
+            store,
+            judging,
+            deduplication,
+            recently=RecentlyTouched(),
+            step_events_max=step_events_max,
+        )
         while applier.run_once():
             pass
         return store

@@ -32,6 +32,7 @@ from streamgauge.engine.ports.event_log import EventLog, LogRecord
 from streamgauge.engine.ports.filter_files import FilterFiles
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore
+from streamgauge.engine.recently_touched import RecentlyTouched
 from streamgauge.engine.unapplied import Unapplied
 
 START_MS = 1_800_000_000_000
@@ -111,12 +112,14 @@ class World:
         self.deduplication.rebuild(self.progress.checkpoint())
         self.judging = Judging(self.catalogue, self.deduplication, self.log.partition)
         self.unapplied = Unapplied(self.log, self.progress, self.judging)
+        self.recently = RecentlyTouched()
         self.applier = Applier(
             self.log,
             self.progress,
             self.store,
             self.judging,
             self.deduplication,
+            recently=self.recently,
             step_events_max=self.step_events_max,
             ahead_entries_min=self.ahead_entries_min,
         )

@@ -28,6 +28,7 @@ from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.rebuilding import Rebuilding, empty
+from streamgauge.engine.recently_touched import RecentlyTouched
 
 if TYPE_CHECKING:
     from streamgauge.adapters.clickhouse.store import ClickHouseStore
@@ -47,6 +48,7 @@ class DataPlane:
     catalogue: CatalogueKeeper
     deduplication: Deduplication
     judging: Judging
+    recently: RecentlyTouched
     applier: Applier
     rebuilding: Rebuilding
 
@@ -81,9 +83,12 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     kept = KeptFilter(FilterFolder(folder.filter, state.store_identity()), log)
     deduplication = Deduplication(store, rules, kept)
     judging = Judging(catalogue, deduplication, log.partition)
-    applier = Applier(log, progress, store, judging, deduplication, step_events_max=config.apply_events_max)
+    recently = RecentlyTouched()
+    applier = Applier(
+        log, progress, store, judging, deduplication, recently=recently, step_events_max=config.apply_events_max
+    )
     rebuilding = Rebuilding(state, log, progress, store.rollups, applier, deduplication)
-    return DataPlane(control, log, progress, store, catalogue, deduplication, judging, applier, rebuilding)
+    return DataPlane(control, log, progress, store, catalogue, deduplication, judging, recently, applier, rebuilding)
 
 
 def wanted_rules(config: Config) -> CountingRules:

@@ -117,7 +117,9 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
         meter_events = MeterEvents(log_seen, store, catalogue, unapplied, backlog, clock)
         stack.callback(meter_events.close)
         alert_store = RelationalAlerts(control)
-        alert_watching = open_alert_watching(control, alert_store, notifying.notifications, folder, on_fatal, stack)
+        alert_watching = open_alert_watching(
+            control, alert_store, notifying.notifications, opened.recently, folder, on_fatal, stack
+        )
         search = open_event_search(folder, stack)
         error_reporting = open_error_reporting(
             control, notifying.notifications, search, log_seen, progress_seen, on_fatal, stack

@@ -37,6 +37,7 @@ from streamgauge.engine.error_reports import ErrorReports
 from streamgauge.engine.notifications import Notifications
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
+from streamgauge.engine.recently_touched import RecentlyTouched
 
 if TYPE_CHECKING:
     from streamgauge.adapters.clickhouse.event_search import ClickHouseEventSearch
@@ -99,6 +100,7 @@ def open_alert_watching(
     control: RelationalControlStore,
     alerts: RelationalAlerts,
     notifications: Notifications,
+    recently: RecentlyTouched,
     folder: DataFolder,
     on_fatal: OnFatal,
     stack: ExitStack,
@@ -115,7 +117,7 @@ def open_alert_watching(
     def announce(firing: Firing) -> None:
         notifications.announce(triggered(firing))
 
-    watch = AlertWatch(control, alerts, RelationalMarks(control), usage, progress, SystemClock(), announce)
+    watch = AlertWatch(control, alerts, RelationalMarks(control), usage, recently, progress, SystemClock(), announce)
     watching = AlertWatching(watch, on_fatal=on_fatal)
     stack.callback(watching.stop)
     return watching

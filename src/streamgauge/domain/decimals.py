@@ -34,6 +34,19 @@ def values_of(numbers: NDArray[np.uint64]) -> pa.Decimal128Array:
     return pa.Array.from_buffers(VALUE_TYPE, len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])
 
 
+def floats_of(numbers: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Each value to within its 2^-50th part; a cast takes three times as long."""
+    low, high = numbers[:, 0], numbers[:, 1].view(np.int64)
+    values = high.astype(np.float64) * 2.0**64 + low
+    negative = np.flatnonzero(high < 0)
+    if len(negative):
+        # By their magnitude: the halves of a small negative number are near 2^64, and their sum would be rounded.
+        low, high = low[negative], high[negative]
+        values[negative] = -((~high + (low == 0)) * 2.0**64 + (~low + np.uint64(1)))
+    values *= 10.0**-VALUE_DIGITS_MAX
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedValues:
     """One entry per text. Where `code` is not NO_REJECTION the value is null. `is_canonical`: the value's own text is

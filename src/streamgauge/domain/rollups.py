@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge import native
+from streamgauge.domain.column_groups import bools_of, groups_of, milliseconds_of, one_chunk
 from streamgauge.domain.decimals import numbers_of
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.identifier_hash import order_of
@@ -48,13 +49,13 @@ def fold(events: pa.Table) -> Rollups:
 
     Rows of the results are in the order of their series and minutes.
     """
-    counted = _bools(pc.equal(events["status"], Fate.COUNTED.value))
-    keeps_latest = _bools(events["keeps_latest"])
+    counted = bools_of(pc.equal(events["status"], Fate.COUNTED.value))
+    keeps_latest = bools_of(events["keeps_latest"])
     key = _minute_of_series(events)
     latest = np.flatnonzero(counted & keeps_latest)
     first_offset = None
     if _has_redriven(events):
-        first_offset = _chunk(events["first_offset"]).to_numpy()
+        first_offset = one_chunk(events["first_offset"]).to_numpy()
         latest = latest[np.argsort(first_offset[latest], kind="stable")]
     return Rollups(
         _sums(events, key, np.flatnonzero(counted & ~keeps_latest)),
@@ -81,8 +82,8 @@ def packed_latest(
 
 
 def _sums(events: pa.Table, key: NDArray[np.uint64], rows: NDArray[np.int64]) -> pa.Table:
-    group, firsts = _groups(key[rows])
-    values = _chunk(events["value"])
+    group, firsts = groups_of(key[rows])
+    values = one_chunk(events["value"])
     counts = np.empty(len(firsts), np.int64)
     totals = np.empty((len(firsts), 4), np.uint64)
     if native.compiled is None:
@@ -99,12 +100,12 @@ def _latests(
     events: pa.Table, key: NDArray[np.uint64], rows: NDArray[np.int64], first_offset: NDArray[np.uint64] | None
 ) -> pa.Table:
     """`rows` are in the order of their first receipt."""
-    group, firsts = _groups(key[rows])
-    at_ms = _milliseconds(events)[rows]
+    group, firsts = groups_of(key[rows])
+    at_ms = milliseconds_of(events["timestamp"])[rows]
     last, survivor = _latest_of_groups(group, at_ms, len(firsts))
     times = at_ms.astype(np.uint64)
-    offset = (_chunk(events["log_offset"]).to_numpy() if first_offset is None else first_offset)[rows]
-    values = numbers_of(_chunk(events["value"]))[rows]
+    offset = (one_chunk(events["log_offset"]).to_numpy() if first_offset is None else first_offset)[rows]
+    values = numbers_of(one_chunk(events["value"]))[rows]
     return pa.table(
         _of_series(events, rows[survivor])
         | {
@@ -131,7 +132,7 @@ def _latest_of_groups(
 
 def _latest_events(events: pa.Table, rows: NDArray[np.int64], first_offset: NDArray[np.uint64] | None) -> pa.Table:
     names = ("timestamp", "value", "log_offset")
-    columns = _of_series(events, rows) | {name: _chunk(events[name]).take(pa.array(rows)) for name in names}
+    columns = _of_series(events, rows) | {name: one_chunk(events[name]).take(pa.array(rows)) for name in names}
     if first_offset is not None:
         columns["moved"] = pc.subtract(columns["log_offset"], pa.array(first_offset[rows]))
     return pa.table(columns)
@@ -146,20 +147,7 @@ def _has_redriven(events: pa.Table) -> bool:
 def _of_series(events: pa.Table, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Whose minute each row of the result is, told by one of its events."""
     at = pa.array(rows)
-    return {name: _chunk(events[name]).take(at) for name in _SERIES} | {"bucket": _bucket_s(events)[rows]}
-
-
-def _groups(key: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """For each row the number of its group, and of each group its first row. Groups are in the order of their keys."""
-    if native.compiled is None:
-        _, firsts, group = np.unique(key, return_index=True, return_inverse=True)
-        return group.astype(np.int32), firsts.astype(np.int64)
-    group = np.empty(len(key), np.int32)
-    firsts = np.frombuffer(native.compiled.distinct_numbers(key, group), np.int64)
-    order = order_of(key[firsts])
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    return place[group], firsts[order]
+    return {name: one_chunk(events[name]).take(at) for name in _SERIES} | {"bucket": _bucket_s(events)[rows]}
 
 
 def _minute_of_series(events: pa.Table) -> NDArray[np.uint64]:
@@ -167,7 +155,7 @@ def _minute_of_series(events: pa.Table) -> NDArray[np.uint64]:
     minute = _bucket_s(events) // 60
     minute -= minute.min(initial=_NEVER)
     key, size = np.zeros(len(events), np.int64), 1
-    for rank in (*(_ranks(_chunk(events[name])) for name in _SERIES), minute):
+    for rank in (*(_ranks(one_chunk(events[name])) for name in _SERIES), minute):
         ranks = int(rank.max(initial=0)) + 1
         if size * ranks > _KEYS_MAX:  # number anew what is there: at most one for each event
             distinct, key = np.unique(key, return_inverse=True)
@@ -180,7 +168,7 @@ def _minute_of_series(events: pa.Table) -> NDArray[np.uint64]:
 def _ranks(column: pa.Array) -> NDArray[np.int64]:
     """For each row the place of its value among all values, in ascending order."""
     if pa.types.is_boolean(column.type):
-        return _bools(column).astype(np.int64)
+        return bools_of(column).astype(np.int64)
     words = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     order = pc.array_sort_indices(words.dictionary).to_numpy()
     rank = np.empty(len(order), np.int64)
@@ -190,18 +178,4 @@ def _ranks(column: pa.Array) -> NDArray[np.int64]:
 
 
 def _bucket_s(events: pa.Table) -> NDArray[np.int64]:
-    return _milliseconds(events) // _MINUTE_MS * 60
-
-
-def _milliseconds(events: pa.Table) -> NDArray[np.int64]:
-    return np.asarray(_chunk(events["timestamp"]).cast(pa.int64()).to_numpy(), np.int64)
-
-
-def _bools(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    return np.asarray(_chunk(column).to_numpy(zero_copy_only=False), np.bool_)
-
-
-def _chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    if isinstance(column, pa.Array):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return milliseconds_of(events["timestamp"]) // _MINUTE_MS * 60

@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Final
 
 from streamgauge.domain.alert import Alert, Firing, Recurrence, day_start_of, lowest_above
+from streamgauge.domain.touched_usage import Touched
 from streamgauge.engine.ports.alerts import AlertStore
 from streamgauge.engine.ports.clock import Clock
 from streamgauge.engine.ports.control_store import ControlStore
 from streamgauge.engine.ports.marks import Marks
 from streamgauge.engine.ports.progress import Progress
-from streamgauge.engine.ports.usage_watch import Touched, UsageKey, UsageWatch
+from streamgauge.engine.ports.usage_watch import UsageKey, UsageWatch
+from streamgauge.engine.recently_touched import RecentlyTouched
 from streamgauge.engine.watched_alerts import WatchedAlerts
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class AlertWatch:
         alerts: AlertStore,
         marks: Marks,
         usage: UsageWatch,
+        recently: RecentlyTouched,
         progress: Progress,
         clock: Clock,
         announce: Announce,
@@ -70,6 +73,7 @@ class AlertWatch:
         self._alerts = alerts
         self._marks = marks
         self._usage = usage
+        self._recently = recently
         self._progress = progress
         self._clock = clock
         self._announce = announce
@@ -112,12 +116,15 @@ class AlertWatch:
         if revision == self._revision:
             return
         changed = self._watched.put(self._alerts.changed_after(self._revision))
+        self._recently.want(self._watched.meters.keys(), self._watched.with_periods)
         self._levels = {key: level for key, level in self._levels.items() if key[0] not in changed}
         self._revision = revision
 
     def _reached_by_touched(self, first_offset: int, next_offset: int) -> list[Firing]:
         meters = self._watched.meters
-        touched = self._usage.touched(meters.keys(), first_offset, next_offset, by_day=self._watched.with_periods)
+        touched = self._recently.between(first_offset, next_offset)
+        if touched is None:
+            touched = self._usage.touched(meters.keys(), first_offset, next_offset, by_day=self._watched.with_periods)
         asked = self._that_may_reach(touched)
         totals = self._usage.usage(meters, list(asked)) if asked else {}
         reached: list[Firing] = []
@@ -154,7 +161,7 @@ class AlertWatch:
                 if not watched.keeps_highest:
                     level.at_most = rounded_up(level.at_most + (events if watched.counts else rise), math.inf)
                 else:
-                    level.at_most = level.next_gte if highest is None else max(level.at_most, highest)
+                    level.at_most = max(level.at_most, highest)
                 level.last_offset = max(level.last_offset, last_offset)
                 if level.at_most >= level.next_gte:
                     asked[key] = (alerts, level.last_offset)

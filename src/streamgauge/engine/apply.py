@@ -23,6 +23,7 @@ from streamgauge.engine.judging import Judging
 from streamgauge.engine.ports.event_log import EventLog, LogRecord
 from streamgauge.engine.ports.progress import Checkpoint, Intent, Progress
 from streamgauge.engine.ports.usage_store import UsageStore
+from streamgauge.engine.recently_touched import RecentlyTouched
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Applier:
         judging: Judging,
         deduplication: Deduplication,
         *,
+        recently: RecentlyTouched,
         step_events_max: int,
         ahead_entries_min: int = AHEAD_ENTRIES_MIN,
     ) -> None:
@@ -77,6 +79,7 @@ class Applier:
         self._store = store
         self._judging = judging
         self._deduplication = deduplication
+        self._recently = recently
         self._step_events_max = step_events_max
         self._ahead_entries_min = ahead_entries_min
         self._checkpoint = progress.checkpoint()
@@ -128,6 +131,7 @@ class Applier:
         if step.cancellations:
             # After the events, because a range may cancel what it holds itself.
             self._store.cancel(step.cancellations, step=intent.first_offset, again=again)
+        self._recently.add(intent, step.settled, step.cancellations)
         self._progress.advance(Checkpoint(intent.next_offset, step.last_ms), step.tallies)
 
     def _judged_beside(self, step: _Step) -> _Step | None:

@@ -54,6 +54,7 @@ from streamgauge.engine.meter_events import Accepted, MeterEvents
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import ControlStore, Listed, Page
 from streamgauge.engine.receipts import Receipts
+from streamgauge.engine.recently_touched import RecentlyTouched
 from streamgauge.engine.redrive import Redrives
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.status import Status, StatusReport
@@ -183,7 +184,9 @@ class UsageBehind:
         deduplication = Deduplication(store, RulesHistory.of(CountingRules()))
         self.letters = MemoryDeadLetters(store)
         self._judging = Judging(catalogue, deduplication, log.partition)
-        self._applier = Applier(log, self.progress, store, self._judging, deduplication, step_events_max=1_000)
+        self._applier = Applier(
+            log, self.progress, store, self._judging, deduplication, recently=RecentlyTouched(), step_events_max=1_000
+        )
 
     def redrives(self) -> Redrives:
         unapplied = Unapplied(self.log, self.progress, self._judging)

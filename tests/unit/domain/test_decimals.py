@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamgauge.domain.decimals import parse_values
+from streamgauge.domain.decimals import VALUE_TYPE, floats_of, numbers_of, parse_values
 from streamgauge.domain.fate import REJECTION_CODES
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -128,3 +128,10 @@ def test_a_text_is_canonical_when_it_is_how_its_value_is_written(text: str) -> N
     # A negative zero has no value of its own; what begins with one may be called one too.
     assert canonical == (written == text and not text.startswith("-0"))
     assert not of_nothing
+
+
+@given(st.lists(st.decimals(-(10**15) + 1, 10**15 - 1, places=15), min_size=1))
+@example([Decimal("-0.3"), Decimal("0.000000000000001"), Decimal("-0.000000000000001"), Decimal(0)])
+def test_floats_are_next_to_their_values(values: list[Decimal]) -> None:
+    floats = floats_of(numbers_of(pa.array(values, VALUE_TYPE)))
+    assert floats.tolist() == pytest.approx([float(each) for each in values], rel=2**-50, abs=0)

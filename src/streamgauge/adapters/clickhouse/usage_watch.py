@@ -18,7 +18,8 @@ from streamgauge.adapters.clickhouse.schema import PACKED_LAST, PACKED_SURVIVOR,
 from streamgauge.domain.decimals import VALUE_TYPE
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
 from streamgauge.domain.summary import Range
-from streamgauge.engine.ports.usage_watch import Touched, UsageKey
+from streamgauge.domain.touched_usage import Touched
+from streamgauge.engine.ports.usage_watch import UsageKey
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ log_offset >= {{first:UInt64}} AND log_offset < {{next:UInt64}} AND meter IN ({_
 _TOUCHED: Final = f"""
 SELECT
     toString(meter), customer, %(day)s AS day, sum(events),
-    %(rise)s, if(min(events) = 0, NULL, %(highest)s), max(log_offset)
+    %(rise)s, if(min(events) = 0, inf, %(highest)s), max(log_offset)
 FROM (
     SELECT meter, customer, timestamp, log_offset, 1 AS events, value AS added
     FROM %(database)s.events

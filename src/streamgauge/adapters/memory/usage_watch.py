@@ -10,8 +10,9 @@ from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.alert import day_start_of
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.summary import Range
+from streamgauge.domain.touched_usage import Touched
 from streamgauge.engine.ports.usage_store import SummaryQuery
-from streamgauge.engine.ports.usage_watch import Touched, UsageKey
+from streamgauge.engine.ports.usage_watch import UsageKey
 
 _ALWAYS: Final = Range(0, 2**32)
 
@@ -28,16 +29,7 @@ class MemoryUsageWatch:
             if meter_id in meters and first_offset <= offset < next_offset:
                 day_start_ms = day_start_of(timestamp_ms) if meter_id in by_day else 0
                 changes[meter_id, customer_id, day_start_ms].append((offset, events, added))
-        return [
-            Touched(
-                *key,
-                events=sum(events for _, events, _ in those),
-                rise=_bound(sum((added for *_, added in those if added > 0), Decimal(0))),
-                highest=_bound(max(added for *_, added in those)) if all(events for _, events, _ in those) else None,
-                last_offset=max(offset for offset, *_ in those),
-            )
-            for key, those in changes.items()
-        ]
+        return [_touched(key, those) for key, those in changes.items()]
 
     def usage(self, meters: Mapping[str, Meter], keys: Collection[UsageKey]) -> Mapping[UsageKey, Decimal]:
         totals = {key: self._total(meters[key[0]], key[1], key[2]) for key in keys}
@@ -61,6 +53,17 @@ class MemoryUsageWatch:
                 yield row["meter"], row["customer"], at_ms, row["log_offset"], 1, row["value"] or Decimal(0)
         for each in self._store.cancellations:
             yield each.meter, each.customer, each.timestamp_ms, each.offset, 0, -each.value
+
+
+def _touched(key: tuple[str, str, int], changes: Sequence[tuple[int, int, Decimal]]) -> Touched:
+    is_cancelled = not all(events for _, events, _ in changes)
+    return Touched(
+        *key,
+        events=sum(events for _, events, _ in changes),
+        rise=_bound(sum((added for *_, added in changes if added > 0), Decimal(0))),
+        highest=math.inf if is_cancelled else _bound(max(added for *_, added in changes)),
+        last_offset=max(offset for offset, *_ in changes),
+    )
 
 
 def _bound(value: Decimal) -> float:

@@ -2,33 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from streamgauge.domain.meter import Meter
 from streamgauge.domain.summary import Range
+from streamgauge.domain.touched_usage import Touched
 
 # Meter id, customer id, and the part of time that events lie in; None: all of it.
 UsageKey: TypeAlias = tuple[str, str, Range | None]
-
-
-class Touched(NamedTuple):
-    """A part of the log holds counted events or cancellations of this customer, with a time in this day; 0: in any, of
-    a meter whose days were not asked for.
-
-    `events` counts the events. `rise` is by how much they can have raised a sum: the positive values, and what
-    cancelling negative ones gave back. `highest` is the greatest value that was counted; None when there is a
-    cancellation, since what is the latest then may be any earlier event. `last_offset` is the last of them in the log.
-
-    Both values are bounds: floats, at least what they stand for, and above it by less than a 10^13th.
-    """
-
-    meter_id: str
-    customer_id: str
-    day_start_ms: int
-    events: int
-    rise: float
-    highest: float | None
-    last_offset: int
 
 
 class UsageWatch(Protocol):
