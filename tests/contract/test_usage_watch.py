@@ -17,7 +17,19 @@ from streamgauge.domain.touched_usage import Touched
 from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.ports.usage_watch import UsageWatch
 from tests.support.settled import Settled, settled
-from tests.support.usage import DAY, DAY_S, FIRST_DAY_MS, FIRST_DAY_S, HOUR, LIVE, cancel, insert_usage, meter_of, usage
+from tests.support.usage import (
+    AWKWARD_VALUES,
+    DAY,
+    DAY_S,
+    FIRST_DAY_MS,
+    FIRST_DAY_S,
+    HOUR,
+    LIVE,
+    cancel,
+    insert_usage,
+    meter_of,
+    usage,
+)
 from tests.support.world import DAY_MS
 
 FIRST_DAY, SECOND_DAY = Range(FIRST_DAY_S, FIRST_DAY_S + DAY_S), Range(FIRST_DAY_S + DAY_S, FIRST_DAY_S + 2 * DAY_S)
@@ -155,17 +167,7 @@ def test_the_highest_value_is_told_unless_an_event_was_cancelled(watched: Watche
     assert highest(50, 51) == {"cus_2": math.inf}
 
 
-AWKWARD = [
-    "0.1",
-    "0.000000000000001",
-    "-0.3",
-    "9007199254740993",
-    "99999999999999.999999999999999",
-    "-123456789.987654321",
-]
-
-
-@pytest.mark.parametrize("value", AWKWARD)
+@pytest.mark.parametrize("value", AWKWARD_VALUES)
 def test_what_a_customer_can_have_risen_by_is_never_told_too_low(watched: Watched, value: str) -> None:
     store, watch = watched
     exact = Decimal(value)

@@ -108,14 +108,17 @@ def test_the_last_write_that_was_not_synced_is_torn(after: Callable[..., dict[st
 @pytest.fixture(scope="module")
 def first_run(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recording, Ledger]:
     """A server makes its folder, is sent events, applies them and is stopped by SIGTERM."""
-    root = tmp_path_factory.mktemp("first")
+    return _run_of_steps(shim, tmp_path_factory.mktemp("first"), steps=4)
+
+
+def _run_of_steps(shim: Path, root: Path, steps: int) -> tuple[Recording, Ledger]:
     (root / "base").mkdir()
     told: list[Ledger] = []
 
     def run(server: Server) -> None:
         with Client(server.url) as client:
             told.append(Ledger.opened(client, 0))
-            _send_steps(client, server.url, told[0])
+            _send_steps(client, server.url, told[0], steps)
         assert server.stop() == 0
 
     return Recording(root, shim, root / "base", run, **SETTINGS), told[0]
@@ -133,15 +136,15 @@ def second_run(
     def run(server: Server) -> None:
         with Client(server.url) as client:
             ledger.made["second"] = ("/v1/customers", client.customer(name="of the second run"))
-            _send_steps(client, server.url, ledger)
+            _send_steps(client, server.url, ledger, steps=4)
 
     return Recording(root, shim, root / "base", run, **SETTINGS), ledger
 
 
-def _send_steps(client: Client, url: str, ledger: Ledger) -> None:
+def _send_steps(client: Client, url: str, ledger: Ledger, steps: int) -> None:
     """Some events after the others, each lot applied before the next one is sent."""
     with httpx.Client(base_url=url, trust_env=False) as http:
-        for _ in range(4):
+        for _ in range(steps):
             assert send(http, ledger, ledger.fresh_batch(50))
             client.wait_until_applied()
 
@@ -241,17 +244,7 @@ def test_a_kill_between_the_log_of_an_insert_and_its_part_loses_nothing(
 @pytest.fixture(scope="module")
 def run_with_merges(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recording, Ledger]:
     """So many small steps that the engine merges their parts."""
-    root = tmp_path_factory.mktemp("merges")
-    (root / "base").mkdir()
-    told: list[Ledger] = []
-
-    def run(server: Server) -> None:
-        with Client(server.url) as client:
-            told.append(Ledger.opened(client, 0))
-            for _ in range(6):
-                _send_steps(client, server.url, told[0])
-
-    return Recording(root, shim, root / "base", run, **SETTINGS), told[0]
+    return _run_of_steps(shim, tmp_path_factory.mktemp("merges"), steps=24)
 
 
 @pytest.mark.parametrize("at", [0, -1])

@@ -21,6 +21,16 @@ FIRST_DAY_S = FIRST_DAY_MS // 1000
 HOUR_S, DAY_S = 3_600, 86_400
 HOUR, DAY = EventTimeWindow.HOUR, EventTimeWindow.DAY
 
+# That floats cannot hold, or only just.
+AWKWARD_VALUES = [
+    "0.1",
+    "0.000000000000001",
+    "-0.3",
+    "9007199254740993",
+    "99999999999999.999999999999999",
+    "-123456789.987654321",
+]
+
 # (hour of the first day, minute, value) in log order; together they tell every formula and window apart.
 DAYS_OF_USAGE = [
     (0, 10, 1),

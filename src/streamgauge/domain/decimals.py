@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge import native
+from streamgauge.domain.column_groups import bools_of
 from streamgauge.domain.fate import CODE_NUMBER, NO_REJECTION, RejectionCode
 from streamgauge.domain.texts import buffers_of
 
@@ -64,7 +65,7 @@ def parse_values(texts: pa.StringArray, places: NDArray[np.int64] | None = None)
     do not count, decimals do.
     """
     if places is None:
-        places = np.where(_bools(texts.is_valid()), np.arange(len(texts)), -1)
+        places = np.where(bools_of(texts.is_valid()), np.arange(len(texts)), -1)
     if native.compiled is None:
         return _parsed_here(texts.take(pa.array(places, mask=places < 0)))
     values, codes = np.empty((len(places), 2), np.uint64), np.empty(len(places), np.uint8)
@@ -86,12 +87,12 @@ def _parsed_here(texts: pa.StringArray) -> ParsedValues:
     # What is no longer than that many digits cannot have more, whatever they are; the rest is looked at more closely.
     good = pc.and_(decimal, pc.less_equal(pc.binary_length(distinct), VALUE_DIGITS_MAX))
     codes = np.full(len(distinct), NO_REJECTION, np.uint8)
-    others = np.flatnonzero(~_bools(good))
+    others = np.flatnonzero(~bools_of(good))
     if len(others):
         codes[others] = _codes(distinct.take(pa.array(others)))
         good = pa.array(codes == NO_REJECTION)
     values = pc.cast(pc.if_else(good, distinct, _NOBODY), VALUE_TYPE)
-    canonical = _bools(pc.and_(good, _is_canonical(distinct)))
+    canonical = bools_of(pc.and_(good, _is_canonical(distinct)))
     # One entry more, for null texts.
     codes = np.append(codes, np.uint8(CODE_NUMBER[RejectionCode.VALUE_NOT_FOUND]))
     at = encoded.indices.fill_null(len(distinct)).to_numpy()
@@ -102,8 +103,8 @@ def _codes(texts: pa.StringArray) -> NDArray[np.uint8]:
     decimal = pc.match_substring_regex(texts, _DECIMAL)
     digits = pc.utf8_length(pc.replace_substring_regex(texts, *_DIGITS_THAT_COUNT))
     codes = np.full(len(texts), CODE_NUMBER[RejectionCode.INVALID_VALUE], np.uint8)
-    codes[_bools(decimal)] = CODE_NUMBER[RejectionCode.VALUE_TOO_MANY_DIGITS]
-    codes[_bools(pc.and_(decimal, pc.less_equal(digits, VALUE_DIGITS_MAX)))] = NO_REJECTION
+    codes[bools_of(decimal)] = CODE_NUMBER[RejectionCode.VALUE_TOO_MANY_DIGITS]
+    codes[bools_of(pc.and_(decimal, pc.less_equal(digits, VALUE_DIGITS_MAX)))] = NO_REJECTION
     return codes
 
 
@@ -112,7 +113,3 @@ def _is_canonical(decimals: pa.StringArray) -> pa.BooleanArray:
     behind = pc.and_(pc.ends_with(decimals, "0"), pc.match_substring(decimals, "."))
     before = pc.and_not(pc.starts_with(decimals, "0"), pc.or_(pc.starts_with(decimals, "0."), pc.equal(decimals, "0")))
     return pc.invert(pc.or_(pc.or_(behind, before), pc.starts_with(decimals, "-0")))
-
-
-def _bools(column: pa.BooleanArray) -> NDArray[np.bool_]:
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge.domain.cancellation import Cancellation
-from streamgauge.domain.column_groups import groups_of, milliseconds_of, one_chunk
+from streamgauge.domain.column_groups import bools_of, groups_of, milliseconds_of, one_chunk
 from streamgauge.domain.decimals import floats_of, numbers_of
 from streamgauge.domain.settled_events import SettledEvents
 
@@ -125,8 +125,7 @@ def _by_cancellations(cancellations: Sequence[Cancellation], by_day: Collection[
 
 
 def _is_among(names: pa.Array, wanted: Collection[str]) -> NDArray[np.bool_]:
-    found = pc.is_in(names, pa.array(list(wanted), pa.string()))
-    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+    return bools_of(pc.is_in(names, pa.array(list(wanted), pa.string())))
 
 
 def _bound(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,13 +7,14 @@ tables look like, because every row of the answer is read from a place of its ow
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamgauge.domain.column_groups import bools_of
 from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import SettledEvents
 
@@ -103,13 +104,9 @@ def _is_repeated(
     same_name = pc.equal(claim["identifier"], events.identifier.take(pa.array(rows)))
     same_account = pc.equal(claim["account"].cast(pa.string()), accounts)
     return np.asarray(
-        _bools(same_name)
-        & _bools(same_account)
-        & (_bools(claim["livemode"]) == modes)
+        bools_of(same_name)
+        & bools_of(same_account)
+        & (bools_of(claim["livemode"]) == modes)
         & (claim["received_at"].cast(pa.int64()).to_numpy() >= since_ms[rows])
         & (claim["log_offset"].to_numpy() < below_offset)
     )
-
-
-def _bools(column: Any) -> NDArray[np.bool_]:
-    return np.asarray(column.to_numpy(), np.bool_)

@@ -13,7 +13,7 @@ from streamgauge import native
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.touched_usage import Touched, added_up, touched_by
 from tests.support.settled import Settled, settled
-from tests.support.usage import FIRST_DAY_MS, cancellation_of
+from tests.support.usage import AWKWARD_VALUES, FIRST_DAY_MS, cancellation_of
 from tests.support.world import DAY_MS
 
 METERS = ("mtr_a", "mtr_b", "mtr_c")
@@ -97,17 +97,7 @@ def check_bound(told: float, exact: Decimal) -> None:
     assert told == pytest.approx(float(exact), rel=2e-9)
 
 
-AWKWARD = [
-    "0.1",
-    "0.000000000000001",
-    "-0.3",
-    "9007199254740993",
-    "99999999999999.999999999999999",
-    "-123456789.98765432",
-]
-
-
-@pytest.mark.parametrize("value", AWKWARD)
+@pytest.mark.parametrize("value", AWKWARD_VALUES)
 def test_what_a_customer_can_have_risen_by_is_never_told_too_low(value: str) -> None:
     exact = Decimal(value)
     (alone,) = added_up([touched_by(settled([used(0, exact)]), (), METERS, ())])
