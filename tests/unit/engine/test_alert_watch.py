@@ -1,6 +1,7 @@
 """When alerts fire. Usage here is applied by hand, one event after the other, and looked at when a test says so."""
 
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_an_alert_for_one_customer_fires_for_no_other(world: AlertWorld) -> None
     for customer in ("cus_1", "cus_2", "cus_3"):
         world.use(100, customer)
     assert world.fired() == [("cus_2", 0, 100)]
+
+
+def test_the_store_is_asked_who_was_touched_only_where_the_applier_did_not_hand_it_over(world: AlertWorld) -> None:
+    world.alert(100)
+    world.use(99)
+    world.look()
+    with patch.object(world.usage, "touched", side_effect=AssertionError("the store was asked")):
+        world.use(1)
+        assert world.fired() == [("cus_1", 0, 100)]
+    world.use(100, "cus_2")
+    world.restart()
+    with patch.object(world.usage, "touched", wraps=world.usage.touched) as asked:
+        assert world.fired() == [("cus_2", 0, 100)]
+    assert asked.call_count == 1
 
 
 def test_usage_of_other_meters_does_not_matter(world: AlertWorld) -> None:

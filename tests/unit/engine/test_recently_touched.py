@@ -1,11 +1,14 @@
 """What the applier hands to a watch: whole steps that follow each other, or nothing at all."""
 
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from streamgauge.domain.errors import Unavailable
 from streamgauge.domain.settled_events import SettledEvents
+from streamgauge.domain.touched_usage import touched_by
+from streamgauge.engine import recently_touched
 from streamgauge.engine.ports.progress import Intent
 from streamgauge.engine.recently_touched import RecentlyTouched
 from tests.support.settled import Settled, settled
@@ -105,6 +108,18 @@ def test_what_was_kept_for_other_meters_or_days_is_forgotten() -> None:
     recently.add(*step(20, 30), ())
     recently.want({"mtr_b", MTR}, {"mtr_b"})
     assert events_between(recently, 20, 30) == 10
+
+
+def test_a_step_that_was_added_up_for_what_is_no_longer_wanted_is_not_kept() -> None:
+    recently = wanted()
+
+    def while_it_is_added_up(*arguments: Any) -> Any:
+        recently.want([MTR, "mtr_b"], [])
+        return touched_by(*arguments)
+
+    with patch.object(recently_touched, "touched_by", while_it_is_added_up):
+        recently.add(*step(0, 10), ())
+    assert recently.between(0, 10) is None
 
 
 def test_of_a_watch_that_fell_behind_the_oldest_steps_are_forgotten() -> None:

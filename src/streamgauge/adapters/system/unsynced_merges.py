@@ -34,23 +34,21 @@ class _Part:
     level: int
     names: frozenset[str]
 
-    def has_rows_of(self, other: "_Part") -> bool:
-        """Whether it may have been merged from the other one."""
+    def spans(self, other: "_Part") -> bool:
         return (
             self.partition == other.partition
             and self.first_block <= other.first_block
             and other.last_block <= self.last_block
-            and other.level < self.level
         )
 
 
 def take_back_unsynced_merges(store: Path) -> None:
     """Delete them, before the engine opens the store. Parts whose rows are nowhere else stay as they are."""
     for table in store.glob("store/*/*"):
-        parts = sorted(_parts(table), key=lambda part: part.level)
         whole: list[_Part] = []
-        for part in parts:
-            sources = [each for each in whole if part.has_rows_of(each)]
+        # A part is of a higher level than what it was merged from.
+        for part in sorted(_parts(table), key=lambda part: part.level):
+            sources = [each for each in whole if part.spans(each)]
             if _is_covered(part, sources) and _lacks_names(part, sources):
                 logger.warning("merge taken back, since it had not been synced part=%s", part.path)
                 shutil.rmtree(part.path)
