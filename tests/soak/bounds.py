@@ -8,7 +8,7 @@ from typing import Final
 
 # Soaks that count end when they have so many, or their time is over.
 KILLS: Final = int(os.environ.get("STREAMGAUGE_SOAK_KILLS", 500))
-KILLS_SECONDS_MAX: Final = 90 * 60
+KILLS_SECONDS_MAX: Final = 110 * 60
 CUTS: Final = int(os.environ.get("STREAMGAUGE_SOAK_CUTS", 200))
 CUTS_SECONDS_MAX: Final = 60 * 60
 EXECUTIONS: Final = int(os.environ.get("STREAMGAUGE_SOAK_EXECUTIONS", 10_000_000))
