@@ -14,6 +14,7 @@ import pytest
 from streamgauge.adapters.system.data_folder import DataFolder
 from streamgauge.domain.errors import StartRefused
 from tests.support.asked_rebuild import ask_for_a_rebuild
+from tests.support.faults import wait_until
 from tests.support.in_store import ONE_MORE, in_store
 from tests.support.ledger import Ledger, Load, cancel, differences, send, send_again
 from tests.support.program import Ended, run
@@ -64,7 +65,7 @@ def test_both_agree_while_events_and_cancellations_come_in(tmp_path: Path) -> No
         send_again(server.url, ledger, rng)
         with Client(server.url) as client:
             assert differences(client, ledger, rng) == []
-        assert not list((server.data_dir / "tmp").glob("snapshot-*"))
+        wait_until(lambda: not list((server.data_dir / "tmp").glob("snapshot-*")), "the snapshots are gone")
         assert server.said().count("rebuild beside serving complete") == 1
 
 

@@ -144,9 +144,9 @@ class AlertWatch:
         This is what a look costs per customer, so it does little for those whose level is known.
         """
         asked: dict[UsageKey, tuple[Sequence[Alert], int]] = {}
-        levels, rounded_up = self._levels, math.nextafter
+        levels, by_meter, rounded_up = self._levels, self._watched.by_meter, math.nextafter
         for meter_id, customer_id, day_start_ms, events, rise, highest, last_offset in touched:
-            watched = self._watched[meter_id]
+            watched = by_meter[meter_id]
             for recurrence, alerts in watched.of(customer_id):
                 period = None if recurrence is Recurrence.ONE_TIME else recurrence.period_of(day_start_ms)
                 key = (meter_id, customer_id, period)
@@ -158,18 +158,20 @@ class AlertWatch:
                     continue
                 if level.next_gte is None:
                     continue
-                if not watched.keeps_highest:
-                    level.at_most = rounded_up(level.at_most + (events if watched.counts else rise), math.inf)
+                if watched.keeps_highest:
+                    if highest > level.at_most:
+                        level.at_most = highest
                 else:
-                    level.at_most = max(level.at_most, highest)
-                level.last_offset = max(level.last_offset, last_offset)
+                    level.at_most = rounded_up(level.at_most + (events if watched.counts else rise), math.inf)
+                if last_offset > level.last_offset:
+                    level.last_offset = last_offset
                 if level.at_most >= level.next_gte:
                     asked[key] = (alerts, level.last_offset)
         return asked
 
     def _remember(self, key: UsageKey, level: _Level) -> None:
         self._levels.pop(key, None)
-        watched = self._watched[key[0]]
+        watched = self._watched.by_meter[key[0]]
         if watched.meter.keeps_latest and not watched.keeps_highest and level.next_gte is not None:
             # By how much such usage rises cannot be told from what touched it.
             return

@@ -28,6 +28,15 @@ class WatchedMeter:
     alerts: dict[str, Alert] = field(default_factory=dict)
     _of_all: Groups = ()
     _of_one: dict[str, Groups] = field(default_factory=dict)
+    counts: bool = field(init=False)
+    """Whether usage is the number of events."""
+    keeps_highest: bool = field(init=False)
+    """Whether usage is the value of one event: unless one is cancelled, none of them is above the highest."""
+
+    def __post_init__(self) -> None:
+        # Not properties: they are read for everyone who is touched.
+        self.counts = self.meter.formula is Formula.COUNT
+        self.keeps_highest = self.meter.formula is Formula.LAST and self.meter.event_time_window is None
 
     def put(self, alerts: Iterable[Alert]) -> None:
         """Take these as they are now; what is not active goes."""
@@ -42,16 +51,6 @@ class WatchedMeter:
             (for_all if customer_id is None else for_one.setdefault(customer_id, [])).append(alert)
         self._of_all = _grouped(for_all)
         self._of_one = {customer_id: _grouped([*for_all, *those]) for customer_id, those in for_one.items()}
-
-    @property
-    def counts(self) -> bool:
-        """Whether usage is the number of events."""
-        return self.meter.formula is Formula.COUNT
-
-    @property
-    def keeps_highest(self) -> bool:
-        """Whether usage is the value of one event: unless one is cancelled, none of them is above the highest."""
-        return self.meter.formula is Formula.LAST and self.meter.event_time_window is None
 
     def of(self, customer_id: str) -> Groups:
         """The customer's alerts, together those that add up the same usage, with how they divide it into periods."""
@@ -70,7 +69,7 @@ class WatchedAlerts:
 
     def __init__(self, meter_of: Callable[[Tenant, str], Meter | None]) -> None:
         self._meter_of = meter_of
-        self._by_meter: dict[str, WatchedMeter] = {}
+        self.by_meter: dict[str, WatchedMeter] = {}
         self.meters: Mapping[str, Meter] = {}
         self.with_periods: frozenset[str] = frozenset()
         """The ids of the meters with alerts that look at the usage of a day or a month."""
@@ -79,10 +78,7 @@ class WatchedAlerts:
         """Nothing needs to be looked at from before all of the alerts."""
 
     def __bool__(self) -> bool:
-        return bool(self._by_meter)
-
-    def __getitem__(self, meter_id: str) -> WatchedMeter:
-        return self._by_meter[meter_id]
+        return bool(self.by_meter)
 
     def looked_at(self, due: Sequence[Alert]) -> None:
         """They are no longer due."""
@@ -95,21 +91,21 @@ class WatchedAlerts:
         for alert in changed:
             by_meter.setdefault(alert.threshold.meter_id, []).append(alert)
         for meter_id, alerts in by_meter.items():
-            watched = self._by_meter.get(meter_id)
+            watched = self.by_meter.get(meter_id)
             if watched is None:
                 meter = self._meter_of(alerts[0].tenant, meter_id)
                 if meter is None:  # meters are never deleted
                     continue
-                watched = self._by_meter[meter_id] = WatchedMeter(meter)
+                watched = self.by_meter[meter_id] = WatchedMeter(meter)
             watched.put(alerts)
             if not watched.alerts:
-                del self._by_meter[meter_id]
+                del self.by_meter[meter_id]
         self._sum_up()
         return frozenset(by_meter)
 
     def _sum_up(self) -> None:
-        alerts = [alert for watched in self._by_meter.values() for alert in watched.alerts.values()]
-        self.meters = {meter_id: watched.meter for meter_id, watched in self._by_meter.items()}
+        alerts = [alert for watched in self.by_meter.values() for alert in watched.alerts.values()]
+        self.meters = {meter_id: watched.meter for meter_id, watched in self.by_meter.items()}
         self.with_periods = frozenset(
             alert.threshold.meter_id
             for alert in alerts
