@@ -319,11 +319,11 @@ def test_customers_may_have_any_name(watched: Watched, formula: Formula) -> None
 
 def test_thousands_of_customers_are_asked_about_at_once(watched: Watched) -> None:
     store, watch = watched
-    store.insert(settled([event(at, f"cus_{at}", at) for at in range(2_000)]), step=0)
-    keys = [(MTR, f"cus_{at}", None) for at in range(2_000)]
+    store.insert(settled([event(at, f"cus_{at}", at) for at in range(6_000)]), step=0)
+    keys = [(MTR, f"cus_{at}", None) for at in range(6_000)]
     assert watch.usage({MTR: meter_of()}, keys) == {key: at for at, key in enumerate(keys)}
-    assert len(touched(watch, 0, 2_000)) == 2_000
-    assert len(watch.reaching(meter_of(), None, 1_000)) == 1_000
+    assert len(touched(watch, 0, 6_000)) == 6_000
+    assert len(watch.reaching(meter_of(), None, 3_000)) == 3_000
 
 
 def test_nothing_is_asked_for_nothing(watched: Watched) -> None:

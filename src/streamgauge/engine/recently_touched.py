@@ -30,7 +30,7 @@ class _Step:
 
 
 class RecentlyTouched:
-    """What the applier had in its hands anyway need not be looked for in the store, which took four times as long.
+    """What the applier had in its hands anyway need not be looked for in the store, which took three times as long.
 
     Kept are whole steps that follow each other, of the meters that the watch wants; nothing while it wants none.
     """

@@ -131,4 +131,5 @@ def test_a_step_that_touches_none_of_the_meters_has_no_row() -> None:
 def test_a_cancellation_alone_can_raise_a_sum_and_tells_no_highest_value() -> None:
     step = touched_by(None, [cancellation_of(used(0, "-3"), offset=5)], METERS, METERS)
     (row,) = added_up([step])
-    assert row == Touched(METERS[0], "cus_1", FIRST_DAY_MS, 0, pytest.approx(3), math.inf, 5)  # type: ignore[arg-type]
+    check_bound(row.rise, Decimal(3))
+    assert row == Touched(METERS[0], "cus_1", FIRST_DAY_MS, events=0, rise=row.rise, highest=math.inf, last_offset=5)
