@@ -12,6 +12,9 @@ latest_events      the events that `latests` was made of, one by one in its orde
 cancellations      the events that were taken back, by the hash of their identifiers
 latests_cancelled  those of them that `latests` holds, in its order
 
+What is asked for a few rows at a time has granules of 1,024 rows, which cost its inserts and merges nothing that could
+be measured; those of `events` would cost them a quarter, so a receipt reads 8,192 rows.
+
 A step of applying writes one part for each partition that it touches in each table, table by table (`step.py`).
 Whether a table has its rows of a step can be told from the rows: by their offsets, and in rollups by `step`.
 """
@@ -110,7 +113,7 @@ CREATE TABLE IF NOT EXISTS {database}.sums (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS {durable}
+SETTINGS index_granularity = 1024, {durable}
 """
 
 # last      of the event with the greatest (timestamp, log offset): the formula `last`
@@ -133,7 +136,7 @@ CREATE TABLE IF NOT EXISTS {database}.latests (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS {durable}
+SETTINGS index_granularity = 1024, {durable}
 """
 
 # T64 takes 4 bytes an event off, and no time. `moved`: how far behind its first place in the log a redriven event

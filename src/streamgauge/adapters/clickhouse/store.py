@@ -27,7 +27,12 @@ from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups, with_step
 from streamgauge.adapters.clickhouse.step import StepWriter
 from streamgauge.adapters.clickhouse.stored_events import STORED_COLUMNS, stored_event
 from streamgauge.adapters.clickhouse.stored_events import cancelled_sql as cancelled_sql_of
-from streamgauge.adapters.clickhouse.summaries import cancelled_sql, summary_sql, window_total
+from streamgauge.adapters.clickhouse.summaries import (
+    SUMMARY_SETTINGS,
+    cancelled_sql,
+    summary_sql,
+    window_total,
+)
 from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
@@ -148,9 +153,10 @@ class ClickHouseStore:
     def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
         seen = None
         if query.meter.keeps_latest:
-            ((seen,),) = self._read("read cancellations", *cancelled_sql(query, self._database))
+            ((seen,),) = self._read("read cancellations", *cancelled_sql(query, self._database), SUMMARY_SETTINGS)
         sql, parameters = summary_sql(query, self._database, cancelled_up_to=seen)
-        totals = [window_total(query, row) for row in self._read("read summaries", sql, parameters)]
+        rows = self._read("read summaries", sql, parameters, SUMMARY_SETTINGS)
+        totals = [window_total(query, row) for row in rows]
         return totals if query.start_s_after is None else totals[::-1]
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
@@ -160,6 +166,7 @@ class ClickHouseStore:
             f"(SELECT log_offset FROM {self._database}.identifiers WHERE identifier_hash = {identifier_hash:d}) "
             f"AND {_IDENTIFIED} ORDER BY log_offset",
             {"identifier": identifier, "account": tenant.account_id, "livemode": tenant.livemode},
+            _LOOKUP_SETTINGS,
         )
         if not rows:
             return []
