@@ -28,6 +28,7 @@ class MemoryUsageStore:
         self._offsets: set[int] = set()
         self._cancelled: dict[tuple[Tenant, str, int], Cancellation] = {}  # by identifier and the event's offset
         self._events: dict[Tenant, list[tuple[int, StoredEvent, bool]]] = defaultdict(list)
+        self._of_customer: dict[tuple[Tenant, str, str], list[StoredEvent]] = defaultdict(list)  # with meter; counted
         self._dropped_before_ms = 0
         self.rows: list[dict[str, Any]] = []  # as they were inserted (SETTLED_SCHEMA), with their hashes
 
@@ -43,7 +44,10 @@ class MemoryUsageStore:
             row |= {"identifier_hash": number, "payload": text}
             self.rows.append(row)
             tenant = Tenant(row["account"], row["livemode"])
-            self._events[tenant].append((number, _stored(row), row["keeps_latest"]))
+            event = _stored(row)
+            self._events[tenant].append((number, event, row["keeps_latest"]))
+            if event.status is Fate.COUNTED:
+                self._of_customer[tenant, event.meter, event.customer].append(event)
 
     def drop(self, before_ms: int) -> int:
         """`RetainedEvents`: the events are no longer to be found, but still make up the totals."""
@@ -169,14 +173,9 @@ class MemoryUsageStore:
         ]
 
     def _that_count(self, query: SummaryQuery) -> Iterable[StoredEvent]:
-        events = [
-            event
-            for _, event, _ in self._events[query.meter.tenant]
-            if event.status is Fate.COUNTED
-            and event.meter == query.meter.id
-            and event.customer == query.customer_id
-            and self._cancellation_of(query.meter.tenant, event) is None
-        ]
+        tenant = query.meter.tenant
+        counted = self._of_customer.get((tenant, query.meter.id, query.customer_id), ())
+        events = [event for event in counted if self._cancellation_of(tenant, event) is None]
         if query.meter.event_time_window is None:
             return events
         step_ms = WINDOW_S[query.meter.event_time_window] * 1000
