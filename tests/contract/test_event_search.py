@@ -20,9 +20,10 @@ from streamgauge.engine.ports.event_search import (
     Usage,
 )
 from streamgauge.engine.ports.usage_store import UsageStore
+from tests.support.redriving import redrive
 from tests.support.settled import Settled, settled
 from tests.support.usage import LIVE, OTHER, cancel
-from tests.support.world import START_MS, TENANT
+from tests.support.world import START_MS, TENANT, Event, World
 
 MTR = "mtr_api_requests"
 EVERYTHING = EventFilter()
@@ -270,6 +271,26 @@ def test_rejected_events_are_counted_by_window_tenant_meter_and_code(searched: S
     assert window_start_of(START_MS) == START_MS
     assert sum(each.count for each in search.rejected(2, 51)) == many
     assert search.rejected(100, 200) == []
+
+
+def test_a_redriven_event_is_found_and_reported_as_it_was_judged_when_it_was_received(searched: Searched) -> None:
+    world = World(store=searched.store)
+    world.accept(Event("counts"), Event("fails again", value="x"))
+    world.apply()
+    meter = world.add_meter()
+    world.add_customer()
+    (portion,) = redrive(world)
+    assert (portion.counted, portion.rejected) == (1, {"meter_event_invalid_value": 1})
+    assert offsets(searched.search) == [1, 0]
+    assert offsets(searched.search, EventFilter(status=Fate.REJECTED, code="no_meter")) == [1, 0]
+    for wanted in (
+        EventFilter(status=Fate.COUNTED),
+        EventFilter(code="meter_event_invalid_value"),
+        EventFilter(meter=meter.id),
+    ):
+        assert offsets(searched.search, wanted) == []
+    assert [(each.code, each.count) for each in searched.search.rejected(0, 100)] == [("no_meter", 2)]
+    assert searched.search.rejected(2, 100) == []
 
 
 def test_a_moment_of_receipt_is_found_in_the_log(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> None:

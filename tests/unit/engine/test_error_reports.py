@@ -10,6 +10,7 @@ from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.error_report import SAMPLES_MAX
 from streamgauge.engine import error_reports
+from tests.support.redriving import redrive
 from tests.support.reporting import Cut, ReportingWorld, shown
 from tests.support.world import TENANT, Event
 
@@ -48,6 +49,19 @@ def test_after_a_pause_a_window_is_told_of_when_it_has_ended(it: ReportingWorld)
     it.at(10)
     it.tell()
     assert shown(it.told.reports) == [(0, MTR, {NOT_FOUND: 1})]
+
+
+def test_what_is_redriven_and_rejected_again_is_not_told_of_again(it: ReportingWorld) -> None:
+    it.at(1)
+    it.receive(stranger("a"), Event("b", value="x"))
+    it.at(10)
+    it.tell()
+    it.at(13)
+    (portion,) = redrive(it.world)
+    assert portion.rejected == {NOT_FOUND: 1, INVALID: 1}
+    it.at(30)
+    it.tell()
+    assert shown(it.told.reports) == [(0, MTR, {NOT_FOUND: 1, INVALID: 1})]
 
 
 def test_nothing_enters_a_window_that_was_told_of_also_when_the_clock_is_set_back(it: ReportingWorld) -> None:
