@@ -11,6 +11,7 @@ from streamgauge import native
 from streamgauge.adapters.clickhouse.clients import embedded_clients
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from tests.clients.matrix import OFFICIAL_CLIENT
+from tests.support.faults import Shim, built_shim
 from tests.support.left_secrets import secrets_left_in
 
 # On a busy machine an example may take any time; what must be fast is measured elsewhere.
@@ -58,6 +59,12 @@ def new_clickhouse_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     yield lambda: ClickHouseStore(writer, reader, f"test_{next(numbers)}")
     reader.close()
     writer.close()
+
+
+@pytest.fixture
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Shim:
+    """A folder of its own for each test: nothing of one is armed in the next."""
+    return built_shim(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture(scope="module", params=["compiled", "python"])

@@ -1,9 +1,13 @@
 """Error reports of the installed program: every rejected event in exactly one, also when the server is killed."""
 
+import os
 import random
+import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -19,11 +23,14 @@ from stripe.events import (
 
 from streamgauge.domain.fate import RejectionCode
 from tests.e2e.test_delivery import destination
+from tests.support.faults import FaultyServer, Point, Shim
 from tests.support.receiver import Receiver
 from tests.support.server import SECRET_KEY, Client, Server
 
 REPORT, NO_METER = "v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found"
 WINDOW_SECONDS = 10
+# Of the transaction that writes reports and what is to be delivered: before its first page, and after its commit.
+REPORT_POINTS = (Point("write", "control.db-wal", 1, "before"), Point("sync", "control.db-wal", 1, "after"))
 DAY_S = 86_400
 
 # What is sent for each code: event name, payload, seconds from now to its timestamp.
@@ -81,12 +88,12 @@ def until(client: Client, holds: Callable[[list[dict[str, Any]]], bool], seconds
     return found
 
 
-def listed(client: Client, url: str) -> list[dict[str, Any]]:
+def listed(client: Client, url: str, limit: int = 100) -> list[dict[str, Any]]:
     """Every event of the list at a URL of a report."""
     found: list[dict[str, Any]] = []
     after: dict[str, str] = {}
     while True:
-        page = client.get(urlsplit(url).path, 200, limit=7, **dict(parse_qsl(urlsplit(url).query)), **after)
+        page = client.get(urlsplit(url).path, 200, limit=limit, **dict(parse_qsl(urlsplit(url).query)), **after)
         found += page["data"]
         if not page["has_more"]:
             return found
@@ -150,7 +157,7 @@ def check_report(client: Client, report: dict[str, Any]) -> None:
     assert data["developer_message_summary"] == (
         "There is 1 invalid event" if count == 1 else f"There are {count} invalid events"
     )
-    events = listed(client, data["meter_events_url"])
+    events = listed(client, data["meter_events_url"], limit=7)
     assert len(events) == count
     assert {each["status"] for each in events} == {"rejected"}
     assert Counter(each["code"] for each in events) == {
@@ -164,45 +171,75 @@ def check_report(client: Client, report: dict[str, Any]) -> None:
         assert client.receipt(each["identifier"]) == each | {"error_report": report["id"]}
 
 
+def written(folder: Path) -> int:
+    """How many events are written in the folder of a server that was killed."""
+    with closing(sqlite3.connect(folder / "control.db")) as database:
+        (count,) = database.execute("SELECT count(*) FROM notifications").fetchone()
+    return int(count)
+
+
 @pytest.mark.timeout(300)
-def test_kills_around_a_report_neither_lose_nor_repeat_an_event_of_it(tmp_path: Path) -> None:
-    """Windows end at known moments, and a report follows at once: that is when the server is killed, before or after
-    the report is written, before or while it is delivered. In the end each was delivered, under one id."""
-    rng = random.Random()
-    settings = {"webhook_allow_private": True, "webhook_retry_seconds": 1}
-    with Server(tmp_path / "data", apply_interval_ms=5, **settings) as server, Receiver() as it:
+def test_kills_around_a_report_neither_lose_nor_repeat_an_event_of_it(tmp_path: Path, shim: Shim) -> None:
+    """Windows end at known moments, and a report follows at once: that is when the server is killed, at a random
+    moment, before the report is written, and when it is written and not delivered. In the end each was delivered,
+    under one id."""
+    seed = int(os.environ.get("STREAMGAUGE_TEST_SEED", random.randrange(10**6)))
+    print(f"seed {seed}")  # noqa: T201  # pytest shows it when the test fails
+    rng = random.Random(seed)
+    data_dir = tmp_path / "data"
+    server = FaultyServer(
+        data_dir,
+        environment=shim.environment,
+        apply_interval_ms=5,
+        webhook_allow_private=True,
+        webhook_retry_seconds=1,
+    )
+    with server, Receiver() as it:
         with Client(server.url) as client:
             meter = client.meter("calls")
             secret = destination(client, it.url)["webhook_endpoint"]["signing_secret"]
-        sent = 0
-        for _ in range(3):
+        sent: list[str] = []
+        for point in (None, *REPORT_POINTS):
             with Client(server.url) as client:
                 token = client.session()
+                client.customer()  # the file of its writes is begun: what comes next is the report's own
                 end = (time.time() // WINDOW_SECONDS + 1) * WINDOW_SECONDS
-                kill_at = end + rng.uniform(0, 0.7)
-                while time.time() < kill_at:
-                    client.stream(
-                        token,
-                        [
-                            faulty(("no_meter", "meter_event_customer_not_found")[at % 2], f"event-{sent + at}")
-                            for at in range(20)
-                        ],
-                    )
-                    sent += 20
-                    time.sleep(0.05)
-            server.kill()
+                while time.time() < end - 0.2:
+                    names = [f"event-{len(sent) + at}" for at in range(20)]
+                    codes = ("no_meter", "meter_event_customer_not_found")
+                    client.stream(token, [faulty(codes[at % 2], name) for at, name in enumerate(names)])
+                    sent += names
+                    time.sleep(0.1)
+                client.wait_until_applied()
+            if point is None:
+                time.sleep(max(end + rng.uniform(0, 0.7) - time.time(), 0))
+                server.kill()
+            else:
+                posted, before = len(it.posted), written(data_dir)
+                shim.kill_at(point)
+                server.ended()
+                assert server.process.returncode == -signal.SIGKILL, server.said()[-4_000:]
+                shim.heal()
+                # Both, one of each kind, or none; and nothing has left the server.
+                assert written(data_dir) - before == (2 if point.side == "after" else 0)
+                assert len(it.posted) == posted
             server.start()
         with Client(server.url) as client:
             client.wait_until_applied()
-            expected = Counter({(None, "no_meter"): sent // 2, (meter, "meter_event_customer_not_found"): sent // 2})
-            found = until(client, lambda found: counted(found).total() >= sent)
+            half = len(sent) // 2
+            expected = Counter({(None, "no_meter"): half, (meter, "meter_event_customer_not_found"): half})
+            found = until(client, lambda found: counted(found).total() >= len(sent))
             assert counted(found) == expected
+            told = [
+                each["identifier"] for report in found for each in listed(client, report["data"]["meter_events_url"])
+            ]
+            assert sorted(told) == sorted(sent)
             keys = [(each["type"], each["data"]["validation_start"]) for each in found]
             assert len(keys) == len(set(keys))
             ours = {each["id"] for each in found}
             it.wait_for_all(ours)
         official = stripe.StripeClient(SECRET_KEY)
-        told = [
+        delivered = [
             official.parse_event_notification(each.body, each.signature, secret, tolerance=600).id for each in it.posted
         ]
-        assert set(told) == ours
+        assert set(delivered) == ours

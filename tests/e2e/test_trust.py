@@ -4,7 +4,10 @@ One folder is lived in by a server once; each test works on a copy of it.
 """
 
 import json
+import os
+import pty
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -13,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,33 @@ def assert_all_agree(folder: Path) -> str:
     (line,) = done.out.splitlines()
     assert line.startswith("all agree: ")
     return line
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "doing"),
+    [
+        ("verify", [], "counting again"),
+        ("rebuild", [], "rebuilding"),
+        ("rebuild", ["--all"], "rebuilding"),
+        ("backup", ["{copy}"], "copying"),
+    ],
+)
+def test_a_terminal_is_shown_how_far_a_command_has_come(
+    folder: Path, tmp_path: Path, name: str, arguments: list[str], doing: str
+) -> None:
+    given = [each.format(copy=tmp_path / "copy") for each in arguments]
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "streamgauge", name, *given, "--data-dir", str(folder)]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with closing(open(ours, "rb", buffering=0)) as terminal, suppress(OSError):  # EIO: the other side is gone
+            while part := terminal.read(4_096):
+                shown += part
+    assert process.returncode == 0, shown
+    # What it does, a bar, and how much of how much.
+    assert re.search(rf"{doing}.*[━╸].*\d+(\.\d+)?/\d+".encode(), shown), shown
 
 
 def test_settings_that_were_changed_need_not_be_told_to_any_command(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ class KillRounds:
         self.round = first_round
         self.kills: Counter[str] = Counter()
         self.points_met = 0
-        self.slowest_start_seconds = 0.0
+        self.slowest_start: tuple[float, str] = (0.0, "")  # seconds, and in which round
+        self._doing = "at first"
         self._edge_deaths = 0
         self.server = FaultyServer(root / "data", environment=shim.environment, **SETTINGS)
         self._rng = random.Random(f"{seed}-{first_round}")
@@ -244,7 +245,7 @@ class KillRounds:
         self._took(time.monotonic() - began)
 
     def _took(self, seconds: float) -> None:
-        self.slowest_start_seconds = max(self.slowest_start_seconds, seconds)
+        self.slowest_start = max(self.slowest_start, (seconds, self._doing))
 
     def _is_ready(self, former_edge: int) -> bool:
         if children_of(self.server.process.pid) in ([], [former_edge]):

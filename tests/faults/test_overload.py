@@ -52,6 +52,7 @@ def overloaded(folder: Path, seconds: float) -> Offered:
         assert median(offered.seconds_of_refusals) < 1
         assert max(offered.memory) - offered.memory[0] < GROWTH_BYTES_MAX
         _wait_for_usual_latency(callers[0], usual, ended + RECOVERY_SECONDS_MAX)
+        offered.recovery_seconds = time.monotonic() - ended
         status = client.wait_until_applied()
         after_load = int(client.total(meter, customer))
         assert status["accepted_events"] == status["applied_events"] == after_load

@@ -3,11 +3,9 @@ another time, a process with fewer rights."""
 
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,19 +59,6 @@ class FaultyServer(Server):
                 patch.setattr(sys, "executable", str(wrapper))
             super().start()
         return self
-
-
-def start_and_kill(server: Server, after_seconds: float) -> None:
-    """Start it and kill all its processes so long after, ready or not."""
-    timer = threading.Timer(after_seconds, lambda: os.killpg(server.process.pid, signal.SIGKILL))
-    timer.start()
-    try:
-        server.start()
-    except AssertionError:  # it ended before it was ready
-        timer.join()
-    else:
-        timer.join()
-        server.ended()
 
 
 # --- a disk that can be full

@@ -118,14 +118,21 @@ ssize_t pread64(int file, void *data, size_t size, off64_t at) {
     INSTEAD(met("read", file), real(file, data, size, at));
 }
 
+/* By either name. */
+static int renamed(const char *old, const char *new) {
+    char both[2 * PATH_MAX];
+    snprintf(both, sizeof both, "%s %s", old, new);
+    return met_at("rename", both);
+}
+
 int rename(const char *old, const char *new) {
     REAL(rename);
-    INSTEAD(met_at("rename", new), real(old, new));
+    INSTEAD(renamed(old, new), real(old, new));
 }
 
 int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
     REAL(renameat2);
-    INSTEAD(met_at("rename", new), real(from, old, to, new, flags));
+    INSTEAD(renamed(old, new), real(from, old, to, new, flags));
 }
 
 /* A library that binds its own way first (chDB's does) would call the C library past this one. */

@@ -34,10 +34,15 @@ class Offered:
     seconds_of_refusals: list[float] = field(default_factory=list)
     strange: list[Answer] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
+    recovery_seconds: float = 0.0  # from the last request until answers came as before
 
 
 def median(seconds: list[float]) -> float:
     return statistics.median(seconds)
+
+
+def percentile_99(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=100)[-1]
 
 
 class Caller:
@@ -56,10 +61,13 @@ class Caller:
         self._sent = 0
         self.answered_later = 0  # events that were accepted while recovery was polled
 
-    def request(self, events: int = EVENTS_PER_REQUEST) -> bytes:
+    def body(self, events: int = EVENTS_PER_REQUEST) -> bytes:
         self._sent += 1
         prefix = self._prefix.encode()
-        body = b'{"events":[%b]}' % b",".join(self._event % (prefix, self._sent, at) for at in range(events))
+        return b'{"events":[%b]}' % b",".join(self._event % (prefix, self._sent, at) for at in range(events))
+
+    def request(self, events: int = EVENTS_PER_REQUEST) -> bytes:
+        body = self.body(events)
         head = (
             "POST /v2/billing/meter_event_stream HTTP/1.1\r\nHost: test\r\n"
             f"Authorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"

@@ -4,6 +4,9 @@ The embedded engine syncs the folder of an inserted part before the part gets it
 afterwards. In between a disk may show the name, and in the folder no file, or some. The engine then calls the part
 damaged and does not start. What it was merged from is still there, since the engine keeps that for some minutes: so the
 folder can go, and nothing with it.
+
+An empty part that stands for a day that was just dropped lacks the files of indexes, too, and goes in the same way.
+Then the day is there again until retention drops it once more.
 """
 
 import logging
