@@ -1,5 +1,7 @@
 """Meters and customers with the history of their validity: what an event found when it was received."""
 
+from collections.abc import Iterator
+
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.customer import Customer
@@ -34,6 +36,11 @@ class Catalogue:
     def meters_named(self, tenant: Tenant, event_name: str) -> tuple[Meter, ...]:
         """Every meter that ever had this event name, oldest first."""
         return self._meters.get((tenant, event_name), ())
+
+    def meters(self) -> Iterator[Meter]:
+        """Every meter there ever was."""
+        for named in self._meters.values():
+            yield from named
 
     def customer_bounds(self, tenant: Tenant, customer_ids: list[str]) -> list[tuple[int, int]]:
         """For each id the half-open interval of `received_at` (ms) in which it exists; an empty one when unknown."""

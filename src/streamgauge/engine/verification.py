@@ -4,7 +4,7 @@ First the events. The log is read once for each share of identifiers, counted ag
 (`domain/recount.py`), and compared row by row with the raw events and cancellations in the store. Shares bound the
 memory, and an event's fate depends on nothing outside of its identifier's share. Then the rollups: minute by minute
 they must be what the recounted events add up to. Since the raw events were equal to the recounted ones, that compares
-the rollups with both.
+the rollups with both. At last summaries are asked, of some customers on each day (`engine/served_totals.py`).
 
 Of a log whose beginning was dropped, what it still has is compared. What it cannot know is taken from the store: that
 an event of its first 35 days repeats one that was dropped. Rollups are compared by day from the first one on that no
@@ -36,6 +36,7 @@ from streamgauge.engine.ports.progress import Progress
 from streamgauge.engine.ports.rebuild import OnProgress
 from streamgauge.engine.ports.usage_audit import UsageAudit
 from streamgauge.engine.retention import DAY_MS, LOOKS_BACK_DAYS
+from streamgauge.engine.served_totals import ServedTotals
 from streamgauge.engine.table_difference import differing_cells
 
 SHARE_EVENTS: Final = 500_000
@@ -77,6 +78,7 @@ class Verification:
         self._progress = progress
         self._audit = audit
         self._catalogue = catalogue
+        self._served = ServedTotals(audit.totals, catalogue)
         self._end = progress.checkpoint().next_offset
         self._beginning = log.beginning()
         self._shares = max(-(-(self._end - self._beginning.offset) // share_events), 1)
@@ -236,13 +238,23 @@ class Verification:
     # Rollups
 
     def _verify_day(self, day: int, rollups: ExpectedRollups) -> None:
-        whole = Range(day * _DAY_S, (day + 1) * _DAY_S)
+        whole, before = Range(day * _DAY_S, (day + 1) * _DAY_S), len(self._differences)
         self._compare_windows("rollups", MINUTE_S, rollups.sums(day), self._audit.sums(whole))
         for step_s in (MINUTE_S, _DAY_S):
             # By the day too, because a window is put together from what minutes know of their latest events.
             self._compare_windows("rollups", step_s, rollups.latests(day, step_s), self._audit.latests(whole, step_s))
         kept = self._audit.events_kept(whole)
         self._compare_windows("events kept for cancellations", MINUTE_S, rollups.events_kept(day), kept)
+        if len(self._differences) > before:
+            return  # summaries are made of what differs
+        for each in self._served.differences(day, rollups):
+            tenant = each.meter.tenant
+            self._differences.append(
+                f"{_whose(tenant.account_id, tenant.livemode)}, meter {each.meter.id}, customer {each.customer}, "
+                f"{_window(day * _DAY_S, _DAY_S)}: a summary says "
+                f"{'nothing' if each.served is None else f'{each.served:f}'}, the log and the raw events say "
+                f"{each.expected:f}"
+            )
 
     def _compare_windows(self, what: str, step_s: int, expected: pa.Table, served: pa.Table) -> None:
         keys, names = served.column_names[:5], served.column_names[5:]

@@ -5,7 +5,8 @@ cancellations, both modes. It is applied to either store, and then one thing is 
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -20,6 +21,7 @@ from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.recount import value_of
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.ports.usage_audit import UsageAudit
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 from streamgauge.engine.verification import DIFFERENCES_MAX, Verification, Verified
 from tests.support.usage import LIVE
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World, request
@@ -105,6 +107,30 @@ def test_the_shares_in_which_it_is_done_change_nothing(
     whole = verified(world)
     assert verified(world, share_events) == whole
     assert list(whole.differences) == []
+
+
+class Misreading(MemoryUsageAudit):
+    """Over a store whose rollups are right, and whose summaries are not."""
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        if query.meter.id == "mtr_last_live":
+            return []
+        found = super().totals(query)
+        if query.meter.id != "mtr_window_test":
+            return found
+        return [replace(each, value=each.value + 1) for each in found]
+
+
+def test_a_summary_that_answers_something_else_than_its_rollups_hold_is_named() -> None:
+    world = lived_world(World(window_ms=WINDOW_MS))
+    assert isinstance(world.store, MemoryUsageStore)
+    catalogue = world.catalogue.settled()
+    found = Verification(world.log, world.progress, Misreading(world.store), catalogue).run().differences
+    assert {each.split(",")[1] for each in found} == {" meter mtr_last_live", " meter mtr_window_test"}
+    assert any(
+        "live mode" in each and "a summary says nothing, the log and the raw events say " in each for each in found
+    )
+    assert all("Z to " in each for each in found)
 
 
 def test_an_empty_folder_agrees() -> None:

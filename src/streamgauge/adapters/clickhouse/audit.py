@@ -1,6 +1,6 @@
 """`UsageAudit` on ClickHouse SQL: whole ranges of the tables, as Arrow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from streamgauge.domain.cancellation import Cancellation
 from streamgauge.domain.recount import RECOUNT_SCHEMA
 from streamgauge.domain.summary import Range
 from streamgauge.engine.ports.usage_audit import EVENTS_KEPT_SCHEMA, LATESTS_SCHEMA, SUMS_SCHEMA
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 
 # What does not fit into memory goes through the disk.
 _SETTINGS: Final[dict[str, Any]] = {
@@ -27,9 +28,10 @@ _HASHES: Final = "identifier_hash >= {first:UInt64} AND identifier_hash <= {last
 
 
 class ClickHouseAudit:
-    def __init__(self, client: Client, database: str) -> None:
+    def __init__(self, client: Client, database: str, totals: Callable[[SummaryQuery], Sequence[WindowTotal]]) -> None:
         self._client = client
         self._database = database
+        self._totals = totals
 
     def events(self, first_hash: int, last_hash: int) -> pa.Table:
         columns = ", ".join(
@@ -56,6 +58,9 @@ class ClickHouseAudit:
     def cancellations(self, first_hash: int, last_hash: int) -> Sequence[Cancellation]:
         with translated("read cancellations"):
             return read_cancellations(self._client, self._database, _HASHES, {"first": first_hash, "last": last_hash})
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        return self._totals(query)
 
     def days(self) -> Sequence[int]:
         days: set[int] = set()

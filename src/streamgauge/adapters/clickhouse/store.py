@@ -178,7 +178,7 @@ class ClickHouseStore:
     @property
     def audit(self) -> ClickHouseAudit:
         """Of the same tables, with the client that applying uses: the two exclude each other."""
-        return ClickHouseAudit(self._writer, self._database)
+        return ClickHouseAudit(self._writer, self._database, self.totals)
 
     @property
     def rollups(self) -> ClickHouseRollups:

@@ -15,6 +15,7 @@ from streamgauge.domain.recount import RECOUNT_SCHEMA
 from streamgauge.domain.settled_events import milliseconds
 from streamgauge.domain.summary import MINUTE_S, Range
 from streamgauge.engine.ports.usage_audit import EVENTS_KEPT_SCHEMA, LATESTS_SCHEMA, SUMS_SCHEMA
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 
 _Key: TypeAlias = tuple[Tenant, str, str, int]
 
@@ -32,6 +33,9 @@ class MemoryUsageAudit:
 
     def cancellations(self, first_hash: int, last_hash: int) -> Sequence[Cancellation]:
         return [each for each in self._store.cancellations if first_hash <= each.identifier_hash <= last_hash]
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        return self._store.totals(query)
 
     def days(self) -> Sequence[int]:
         return sorted({event.timestamp_ms // 86_400_000 for _, event, _ in self._store.counting()})

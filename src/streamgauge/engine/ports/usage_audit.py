@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from streamgauge.domain.cancellation import Cancellation
 from streamgauge.domain.summary import Range
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 
 _KEY: Final = (
     pa.field("account", pa.string()),
@@ -61,3 +62,6 @@ class UsageAudit(Protocol):
     def events_kept(self, range: Range) -> pa.Table:
         """By minute, how many events that still count are kept for minutes that hold a cancellation, or will
         (EVENTS_KEPT_SCHEMA)."""
+
+    def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
+        """What is served: as `UsageStore.totals`."""
