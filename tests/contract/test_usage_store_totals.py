@@ -7,6 +7,7 @@ import pytest
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.engine.ports.usage_store import UsageStore
+from tests.support.redriving import redrive
 from tests.support.settled import Settled, settled
 from tests.support.usage import (
     DAY,
@@ -19,6 +20,7 @@ from tests.support.usage import (
     meter_of,
     totals,
 )
+from tests.support.world import START_MS, Event, World
 
 
 @pytest.mark.parametrize(
@@ -139,3 +141,22 @@ def test_totals_belong_to_one_meter_customer_account_and_mode(store: UsageStore)
     assert totals(store, meter_of(), customer="cus_2") == [(-24, Decimal(100))]
     assert totals(store, meter_of(tenant=LIVE)) == [(-24, Decimal(1_000))]
     assert totals(store, meter_of(tenant=OTHER)) == [(-24, Decimal(10_000))]
+
+
+@pytest.mark.parametrize("window", [None, HOUR, DAY])
+def test_a_redriven_event_is_no_newer_than_its_first_receipt(store: UsageStore, window: EventTimeWindow | None) -> None:
+    world = World(store=store)
+    meter = world.add_meter(formula=Formula.LAST, window=window)
+    first, second, third = (Event(name, value=name, timestamp_ms=START_MS) for name in ("1", "2", "3"))
+    world.accept(first)
+    world.apply()
+    world.add_customer()
+    world.accept(second, third)
+    world.apply()
+    redrive(world)
+    assert world.fates("1")[-1] == "counted"
+    assert world.total(meter) == 3
+    for cancelled, left in (("3", 2), ("2", 1), ("1", None)):
+        world.accept_cancel(cancelled)
+        world.apply()
+        assert world.total(meter) == left
