@@ -59,6 +59,7 @@ def test_when_the_log_cannot_be_synced_nothing_more_is_accepted_and_what_was_is_
         assert client.total(meter, customer) == 1 + 50 + 40
 
 
+@pytest.mark.parametrize("call", ["sync", "write"])
 @pytest.mark.parametrize(
     ("file", "path", "body"),
     [
@@ -72,7 +73,7 @@ def test_when_the_log_cannot_be_synced_nothing_more_is_accepted_and_what_was_is_
     ],
 )
 def test_after_a_failed_sync_the_engine_calls_nothing_durable_and_the_server_ends(
-    tmp_path: Path, shim: Shim, file: str, path: str, body: Any
+    tmp_path: Path, shim: Shim, call: str, file: str, path: str, body: Any
 ) -> None:
     server = FaultyServer(tmp_path / "data", environment=shim.environment, unknown_customers="accept")
     with server, Client(server.url) as client:
@@ -82,7 +83,7 @@ def test_after_a_failed_sync_the_engine_calls_nothing_durable_and_the_server_end
             return client.http.post(path, json=body, headers={"Authorization": f"Bearer {client.key}"})
 
         assert outcome(ask) == "200"
-        shim.fail("sync", file, number=1)
+        shim.fail(call, file, number=1)
         with ThreadPoolExecutor(8) as threads:
             outcomes = list(threads.map(lambda _: outcome(ask), range(40)))
         assert LOST in outcomes

@@ -4,6 +4,7 @@ goes on, and when there is room again all goes on by itself."""
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,45 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield mounted
 
 
-def writes(client: Client, token: str, meter: str, customer: str) -> dict[str, Callable[[], httpx.Response]]:
-    """Every call that stores something. None of them was made before."""
+@dataclass(frozen=True)
+class Made:
+    """What is there before the disk is full. The `other` ones count nothing; an event, `lost`, waits for a redrive."""
+
+    meter: str
+    customer: str
+    token: str
+    other_meter: str
+    other_customer: str
+
+    @classmethod
+    def by(cls, client: Client) -> "Made":
+        made = cls(
+            client.meter("calls"),
+            client.customer(name="A"),
+            client.session(),
+            client.meter("other"),
+            client.customer(name="B"),
+        )
+        client.stream(made.token, [event("lost", "cus_late")])
+        client.wait_until_applied()
+        client.post("/v1/customers", 200, id="cus_late")
+        return made
+
+
+def writes(client: Client, made: Made) -> dict[str, Callable[[], httpx.Response]]:
+    """Every kind of call that stores something. None of them was made before."""
     key = {"Authorization": f"Bearer {client.key}"}
     cancel = {"event_name": "calls", "type": "cancel"}
     single: dict[str, Any] = {"event_name": "calls", "identifier": "v1"}
+    token, meter, customer = made.token, made.meter, made.customer
+    hook = "https://hook.example/"
+    destination = {
+        "name": "thin",
+        "type": "webhook_endpoint",
+        "event_payload": "thin",
+        "enabled_events": ["*"],
+        "webhook_endpoint": {"url": hook},
+    }
 
     def post(path: str, **more: Any) -> Callable[[], httpx.Response]:
         return lambda: client.http.post(path, **{"headers": key, **more})
@@ -63,27 +98,44 @@ def writes(client: Client, token: str, meter: str, customer: str) -> dict[str, C
         "customer": post("/v1/customers", data={"name": "new"}),
         "customer's name": post(f"/v1/customers/{customer}", data={"name": "renamed"}),
         "session": post("/v2/billing/meter_event_session"),
+        "meter's end": post(f"/v1/billing/meters/{made.other_meter}/deactivate"),
+        "customer's end": lambda: client.http.delete(f"/v1/customers/{made.other_customer}", headers=key),
+        "alert": post(
+            "/v1/billing/alerts",
+            data={
+                "alert_type": "usage_threshold",
+                "title": "Many calls",
+                "usage_threshold[gte]": "1000",
+                "usage_threshold[meter]": meter,
+                "usage_threshold[recurrence]": "one_time",
+            },
+        ),
+        "event destination": post(
+            "/v2/core/event_destinations", json=destination, headers={**key, "Stripe-Version": "2026-09-30.endive"}
+        ),
+        "webhook endpoint": post("/v1/webhook_endpoints", data={"url": hook, "enabled_events[]": "*"}),
+        "redrive": post("/streamgauge/dead_letters/redrive"),
     }
 
 
-def stored(client: Client) -> tuple[list[Any], list[Any], int]:
-    """What a refused write must leave as it was: meters, customers, how many events were accepted."""
-    return (
-        client.get("/v1/billing/meters")["data"],
-        client.get("/v1/customers")["data"],
-        client.get("/streamgauge/status")["accepted_events"],
-    )
+def stored(client: Client) -> list[Any]:
+    """What a refused write must leave as it was: objects, dead letters, how many events were accepted."""
+    lists = ("/v1/billing/meters", "/v1/customers", "/v1/billing/alerts", "/v1/webhook_endpoints")
+    ours = ("/v2/core/event_destinations", "/streamgauge/dead_letters")
+    status = client.get("/streamgauge/status")
+    return [*(client.get(path)["data"] for path in (*lists, *ours)), status["accepted_events"]]
 
 
 def test_a_full_disk_refuses_every_write_by_name_and_reads_go_on_and_room_cures_it(disk: SmallDisk) -> None:
     with FaultyServer(disk.data_dir) as server, Client(server.url) as client:
-        meter, customer, token = client.meter("calls"), client.customer(name="A"), client.session()
-        client.stream(token, [event(f"taken back {number}", customer) for number in range(5)])
+        made = Made.by(client)
+        meter, customer = made.meter, made.customer
+        client.stream(made.token, [event(f"taken back {number}", customer) for number in range(5)])
         client.wait_until_applied()
         before = stored(client)
 
         disk.fill()
-        for name, write in writes(client, token, meter, customer).items():
+        for name, write in writes(client, made).items():
             answer = write()
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_full"), name
             assert answer.headers["stripe-should-retry"] == "true", name
@@ -98,10 +150,11 @@ def test_a_full_disk_refuses_every_write_by_name_and_reads_go_on_and_room_cures_
 
         disk.free()
         assert client.http.get("/readyz").status_code == 200
-        for name, write in writes(client, token, meter, customer).items():
+        for name, write in writes(client, made).items():
             assert write().status_code == 200, name
         client.wait_until_applied()
         assert client.total(meter, customer) == 5 + 3 - 2
+        assert client.total(meter, "cus_late") == 1
     assert server.process.returncode == 0
     assert server.said().count("requests are refused: ") == server.said().count("requests are accepted again") == 1
 

@@ -3,12 +3,11 @@
 The clock is set back while the folder is lived in, and is right when the server is started with a retention.
 """
 
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.faults import FaultyServer, Point, Shim, event, wait_until
+from tests.support.faults import FaultyServer, Point, Shim, event, start_until_killed, wait_until
 from tests.support.program import files_in, run
 from tests.support.server import Client, Server
 
@@ -83,15 +82,7 @@ def test_days_are_dropped_whole_over_kills_and_no_total_changes(tmp_path: Path, 
         assert client.receipt("e60")["status"] == "counted"
     server = FaultyServer(folder, environment=shim.environment, retention_days=DAYS_KEPT)
     for point in drop_points():
-        shim.kill_at(point)
-        try:
-            server.start()
-        except AssertionError:  # before it was ready
-            pass
-        else:
-            server.ended()
-        assert server.process.returncode == -signal.SIGKILL, f"{point} was not met: {server.said()[-4_000:]}"
-        shim.heal()
+        start_until_killed(server, shim, point)
     with Server(folder, retention_days=DAYS_KEPT) as server, Client(server.url) as client:
         # Two events and a rejected one and the cancelled one, and the cancellation.
         wait_until(lambda: dropped_entries(client) == 5 * len(OLD), "the log begins later")

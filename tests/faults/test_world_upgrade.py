@@ -2,7 +2,6 @@
 over. tests/data/README.md says how it was made and what is in it."""
 
 import json
-import signal
 import tarfile
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.faults import FaultyServer, Point, Shim, event
+from tests.support.faults import FaultyServer, Point, Shim, event, start_until_killed
 from tests.support.server import Client, Server
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "folder-before-cancellations.tar.xz"
@@ -145,15 +144,7 @@ def test_kills_while_the_folder_is_brought_up_to_date_lose_nothing(former: Forme
     """While the log is migrated, and the control store; while the store is made anew, and the log applied to it."""
     server = FaultyServer(former.data_dir, environment=shim.environment, apply_events_max=100, apply_interval_ms=0)
     for point in UPGRADE_POINTS:
-        shim.kill_at(point)
-        try:
-            server.start()
-        except AssertionError:  # before it was ready
-            pass
-        else:
-            server.ended()
-        assert server.process.returncode == -signal.SIGKILL, f"{point} was not met: {server.said()[-4_000:]}"
-        shim.heal()
+        start_until_killed(server, shim, point)
     with server, Client(server.url) as client:
         client.wait_until_applied()
         former.assert_totals(client)

@@ -3,6 +3,7 @@ another time, a process with fewer rights."""
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -59,6 +60,24 @@ class FaultyServer(Server):
                 patch.setattr(sys, "executable", str(wrapper))
             super().start()
         return self
+
+
+def start_until_killed(server: FaultyServer, shim: "Shim", point: "Point") -> None:
+    """Start it; at that point, before it is ready or after, all its processes are killed."""
+    shim.kill_at(point)
+    try:
+        server.start()
+    except AssertionError:  # before it was ready
+        pass
+    else:
+        try:
+            wait_until(lambda: server.process.poll() is not None, f"{point} is met")
+        except AssertionError:
+            server.kill()
+            raise
+        server.ended()
+    shim.heal()
+    assert server.process.returncode == -signal.SIGKILL, server.said()[-4_000:]
 
 
 # --- a disk that can be full
