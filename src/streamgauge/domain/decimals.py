@@ -1,6 +1,7 @@
 """Values of meter events: exact decimals, from strings, for whole columns."""
 
 from dataclasses import dataclass
+from decimal import Context
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,8 @@ from streamgauge.domain.texts import buffers_of
 
 VALUE_DIGITS_MAX: Final = 15
 VALUE_TYPE: Final = pa.decimal128(38, VALUE_DIGITS_MAX)  # 15 digits, wherever their point stands, always fit
+# For totals in Python: its default of 28 digits would round them.
+EXACT: Final = Context(prec=100)
 
 _DECIMAL: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 _DIGITS_THAT_COUNT: Final = (r"^-?0*([0-9]*)\.?([0-9]*)$", r"\1\2")

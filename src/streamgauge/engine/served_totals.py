@@ -6,13 +6,14 @@ what the formula gives by its definition.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 import pyarrow as pa
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.catalogue import Catalogue
+from streamgauge.domain.decimals import EXACT
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
 from streamgauge.domain.summary import WINDOW_S, Range
 from streamgauge.engine.expected_rollups import ExpectedRollups
@@ -23,7 +24,6 @@ ASKED_PER_DAY_MAX: Final = 20
 
 _DAY_S: Final = WINDOW_S[EventTimeWindow.DAY]
 _SERIES: Final = ("account", "livemode", "meter", "customer")
-_EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +97,5 @@ def _of_latest(meter: Meter, windows: Sequence[dict[str, Any]]) -> Decimal:
 
 
 def _sum(values: Sequence[Decimal]) -> Decimal:
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return sum(values, Decimal(0))

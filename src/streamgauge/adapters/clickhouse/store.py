@@ -27,12 +27,7 @@ from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups, with_step
 from streamgauge.adapters.clickhouse.step import StepWriter
 from streamgauge.adapters.clickhouse.stored_events import STORED_COLUMNS, stored_event
 from streamgauge.adapters.clickhouse.stored_events import cancelled_sql as cancelled_sql_of
-from streamgauge.adapters.clickhouse.summaries import (
-    SUMMARY_SETTINGS,
-    cancelled_sql,
-    summary_sql,
-    window_total,
-)
+from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, cancelled_sql, summary_sql, window_total
 from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent

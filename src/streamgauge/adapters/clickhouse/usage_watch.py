@@ -7,7 +7,7 @@ the rollups that summaries are read from.
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from streamgauge.adapters.clickhouse.errors import translated
 from streamgauge.adapters.clickhouse.schema import PACKED_LAST, PACKED_SURVIVOR, unpacked_second, unpacked_value
-from streamgauge.domain.decimals import VALUE_TYPE
+from streamgauge.domain.decimals import EXACT, VALUE_TYPE
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
 from streamgauge.domain.summary import Range
 from streamgauge.domain.touched_usage import Touched
@@ -27,7 +27,6 @@ T = TypeVar("T")
 _ASKED_MAX: Final = 10_000
 # Watching must not take cores from applying. Names may be long, and travel in the parameters.
 _SETTINGS: Final[dict[str, Any]] = {"max_threads": 1, "max_query_size": 2**28}
-_EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 _START_OF: Final = {EventTimeWindow.HOUR: "toStartOfHour", EventTimeWindow.DAY: "toStartOfDay"}
 
 # Lists travel as one text: as an array parameter 5,000 names took twice as long, as text of the query three times.
@@ -168,7 +167,7 @@ class ClickHouseUsageWatch:
             )
         for customer, value in self._read("look for the latest usage", _latest_totals(meter, minutes), parameters):
             is_scaled = meter.formula is not Formula.COUNT
-            yield customer, Decimal(value).scaleb(-VALUE_TYPE.scale, _EXACT) if is_scaled else Decimal(value)
+            yield customer, Decimal(value).scaleb(-VALUE_TYPE.scale, EXACT) if is_scaled else Decimal(value)
 
     def _read(self, doing: str, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         with self._asking, translated(doing):

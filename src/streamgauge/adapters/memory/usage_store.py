@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
+from streamgauge.domain.decimals import EXACT
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
 from streamgauge.domain.payload_text import filled, payload_of
@@ -20,7 +21,6 @@ from streamgauge.domain.summary import WINDOW_S, Range
 from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
 
 _DAY_MS: Final = 24 * 3_600_000
-_EXACT: Final = Context(prec=100)  # the default of 28 digits would round
 
 
 class MemoryUsageStore:
@@ -197,7 +197,7 @@ def _formula(query: SummaryQuery, events: Sequence[StoredEvent]) -> Decimal:
         case Formula.COUNT:
             return Decimal(len(events))
         case Formula.SUM:
-            with localcontext(_EXACT):
+            with localcontext(EXACT):
                 return sum((event.value or Decimal(0) for event in events), Decimal(0))
         case Formula.LAST:
             return max(events, key=lambda each: (each.timestamp_ms, first_place(each))).value or Decimal(0)
