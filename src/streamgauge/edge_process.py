@@ -31,6 +31,9 @@ EXIT_FAILED: Final = 1
 EXIT_DISK_FAILED: Final = 3
 LISTEN_QUEUE: Final = 2_048
 _GC_ALLOCATIONS: Final = 200_000
+# How long one thread waits at most until another, busy in Python, gives up the interpreter: the one that appended a
+# record, to say so, and the event loop, for one that looks up a session. The default is ten times that.
+_SWITCH_SECONDS: Final = 0.0005
 # Longer than clients keep a connection in their pools: a server that closes first makes their next request fail.
 _KEEP_ALIVE_SECONDS: Final = 75
 
@@ -38,6 +41,7 @@ _KEEP_ALIVE_SECONDS: Final = 75
 def run_edge(config: Config, *, listen_fd: int, lifeline_fd: int, ready_fd: int) -> int:
     """The edge process: serve until SIGTERM, or until the engine is gone."""
     leave_out_pandas()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     failed: list[BaseException] = []
     folder = DataFolder(config.data_dir)
     public = socket.socket(fileno=listen_fd)

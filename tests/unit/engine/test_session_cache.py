@@ -1,6 +1,10 @@
 """The session cache: no question to the control store for a moment, and yet revoked and expired in time."""
 
+import asyncio
 import gc
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import pytest
 
@@ -8,25 +12,38 @@ from streamgauge.adapters.memory.control_store import MemoryControlStore
 from streamgauge.adapters.system.clock import SystemEntropy
 from streamgauge.domain.account import Account
 from streamgauge.domain.credential import MeterEventSession, Principal, SecretKey
-from streamgauge.domain.errors import SessionExpired, Unauthenticated
+from streamgauge.domain.errors import SessionExpired, StreamgaugeError, Unauthenticated, Unavailable
 from streamgauge.engine import session_cache
 from streamgauge.engine.session_cache import SessionCache
 from streamgauge.engine.sessions import Sessions
 from tests.support.world import START_MS, TENANT, SettableClock
 
 LIFETIME_MS = 900_000
+FRESH_MS, KNOWN_MS = 2_000, 4_000
+WAIT_SECONDS = 30
 REVOCATION_SEEN_MS_MAX = 5_000
 SECRET = "sk_test_theSecretThatOpensTheSession"
 KEY = SecretKey(id="key_1", tenant=TENANT, secret_hash="hash", hint="", created_ms=0)
 
 
-class CountingStore(MemoryControlStore):
-    """Counts how often a session was looked up."""
+T = TypeVar("T")
 
-    asked = 0
+
+class Store(MemoryControlStore):
+    """Counts how often a session was looked up; fails when told to, and can be made to hold its answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.failure: StreamgaugeError | None = None
+        self.open = threading.Event()
+        self.open.set()
 
     def find_session(self, token_hash: str) -> tuple[MeterEventSession, SecretKey] | None:
         self.asked += 1
+        assert self.open.wait(WAIT_SECONDS)
+        if self.failure is not None:
+            raise self.failure
         return super().find_session(token_hash)
 
 
@@ -35,7 +52,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = SettableClock()
-        self.store = CountingStore()
+        self.store = Store()
         self.store.add_account(Account(id=TENANT.account_id, name="", created_ms=0))
         self.store.add_secret_key(KEY)
         self.sessions = Sessions(self.store, self.clock, SystemEntropy(), lifetime_seconds=LIFETIME_MS // 1000)
@@ -45,7 +62,30 @@ class Bench:
         return self.sessions.open(Principal(TENANT, KEY.id), SECRET)[1].encode()
 
     def authenticate(self, token: bytes) -> Principal:
-        return self.cache.known(token) or self.cache.look_up(token)
+        """A request, and then time for whatever it began beside itself."""
+
+        async def asked() -> Principal:
+            try:
+                return await self.cache.authenticate(token)
+            finally:
+                await self.looked_up()
+
+        return run(asked())
+
+    async def looked_up(self) -> None:
+        await asyncio.wait_for(asyncio.gather(*self.cache._look_ups.values(), return_exceptions=True), WAIT_SECONDS)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(coroutine, 2 * WAIT_SECONDS))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async def look() -> None:
+        while not true():
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(look(), WAIT_SECONDS)
 
 
 @pytest.fixture
@@ -69,19 +109,90 @@ def test_an_unknown_token_is_refused_each_time_and_never_becomes_known(bench: Be
     assert bench.cache.known(b"mest_test_unknown") is None
 
 
-@pytest.mark.parametrize("used_every_ms", [1, 100, 1_999, 2_000, 3_000])
-def test_a_revoked_key_is_noticed_within_five_seconds_however_often_its_token_is_used(
+def test_of_many_requests_one_looks_the_session_up_and_all_have_the_answer(bench: Bench) -> None:
+    token = bench.open()
+
+    async def requests() -> list[Principal]:
+        bench.store.open.clear()
+        waiting = [asyncio.create_task(bench.cache.authenticate(token)) for _ in range(50)]
+        await until(lambda: bench.store.asked > 0)
+        waiting.append(asyncio.create_task(bench.cache.authenticate(token)))  # one that comes later
+        waiting.pop(0).cancel()  # and the client of the first goes
+        await asyncio.sleep(0)
+        bench.store.open.set()
+        return await asyncio.gather(*waiting)
+
+    answers = run(requests())
+    assert len(answers) == 50 and len(set(answers)) == 1
+    assert bench.store.asked == 1
+
+
+def test_of_many_requests_with_a_bad_token_one_looks_it_up_and_all_are_refused(bench: Bench) -> None:
+    async def requests() -> list[Principal | BaseException]:
+        asking = [bench.cache.authenticate(b"mest_test_unknown") for _ in range(50)]
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    assert {type(answer) for answer in run(requests())} == {Unauthenticated}
+    assert bench.store.asked == 1
+
+
+def test_a_session_in_use_is_looked_up_again_beside_its_requests(bench: Bench) -> None:
+    token = bench.open()
+    first = bench.authenticate(token)
+
+    async def later() -> None:
+        bench.store.open.clear()
+        bench.clock.at_ms += FRESH_MS
+        # The store does not answer, and nobody waits for it.
+        assert all([bench.cache.known(token) == first for _ in range(100)])
+        assert await bench.cache.authenticate(token) == first
+        bench.store.open.set()
+        await bench.looked_up()
+        bench.clock.at_ms += FRESH_MS - 1
+        assert bench.cache.known(token) == first
+
+    run(later())
+    assert bench.store.asked == 2
+
+
+def test_who_has_not_been_looked_up_for_long_waits_for_it(bench: Bench) -> None:
+    token = bench.open()
+    bench.authenticate(token)
+    bench.clock.at_ms += KNOWN_MS
+    assert bench.cache.known(token) is None
+    bench.authenticate(token)
+    assert bench.store.asked == 2
+
+
+def test_a_look_up_that_fails_is_tried_again_and_told_to_those_who_need_it(bench: Bench) -> None:
+    token = bench.open()
+    first = bench.authenticate(token)
+    bench.store.failure = Unavailable("The database is locked.")
+    for _ in range(2):
+        bench.clock.at_ms += FRESH_MS - 1
+        assert bench.authenticate(token) == first
+    assert bench.store.asked == 2
+    bench.clock.at_ms += FRESH_MS
+    with pytest.raises(Unavailable):
+        bench.authenticate(token)
+    bench.store.failure = None
+    assert bench.authenticate(token) == first
+
+
+@pytest.mark.parametrize("used_every_ms", [20, 100, 1_999, 2_000, 3_000, 4_000, 6_000])
+def test_no_request_is_taken_five_seconds_after_the_key_was_revoked_however_often_its_token_is_used(
     bench: Bench, used_every_ms: int
 ) -> None:
     token = bench.open()
     bench.authenticate(token)
     bench.store.revoke_secret_key(KEY.id, bench.clock.at_ms)
-    revoked_ms = bench.clock.at_ms
+    last_taken_ms = revoked_ms = bench.clock.at_ms
     with pytest.raises(Unauthenticated, match="revoked"):
-        while bench.clock.at_ms < revoked_ms + REVOCATION_SEEN_MS_MAX:
+        while last_taken_ms < revoked_ms + REVOCATION_SEEN_MS_MAX:
             bench.clock.at_ms += used_every_ms
             bench.authenticate(token)
-    assert bench.clock.at_ms <= revoked_ms + REVOCATION_SEEN_MS_MAX
+            last_taken_ms = bench.clock.at_ms
+    assert last_taken_ms < revoked_ms + REVOCATION_SEEN_MS_MAX
 
 
 def test_a_session_expires_to_the_millisecond_also_while_it_is_known(bench: Bench) -> None:
@@ -93,7 +204,10 @@ def test_a_session_expires_to_the_millisecond_also_while_it_is_known(bench: Benc
     with pytest.raises(SessionExpired):
         bench.cache.known(token)
     with pytest.raises(SessionExpired):
-        bench.cache.look_up(token)
+        bench.authenticate(token)
+    bench.clock.at_ms += KNOWN_MS
+    with pytest.raises(SessionExpired):
+        bench.authenticate(token)
 
 
 def test_a_clock_that_steps_back_makes_it_ask_again(bench: Bench) -> None:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from streamgauge.api.content_encoding import refuse_packed
@@ -119,9 +118,7 @@ class MeterEventStream:
         return self._commit.submit(request)
 
     async def _authenticate(self, authorization: bytes | None) -> Principal:
-        token = _token(authorization)
-        known = self._sessions.known(token)
-        return known if known is not None else await run_in_threadpool(self._sessions.look_up, token)
+        return await self._sessions.authenticate(_token(authorization))
 
     def _known(self, authorization: bytes | None) -> Principal | None:
         return self._sessions.known(_token(authorization))
