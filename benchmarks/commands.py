@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from benchmarks import (
+    alerts,
     compare,
     idle,
     latency,
@@ -46,6 +47,8 @@ RESTART_EVENTS, SMOKE_RESTART_EVENTS = 10_000_000, 20_000
 SINGLE_EVENTS, SMOKE_SINGLE_EVENTS, SINGLE_CUSTOMERS = 20_000, 300, 20
 IDLE_EVENTS, SMOKE_IDLE_EVENTS = 200, 5
 SCALE_SIZES, SMOKE_SCALE_SIZES = (0, 1_000_000, 10_000_000), (0, 20_000)
+ALERT_PAIRS, ALERT_EVENTS, SMOKE_ALERT_EVENTS = 8, 2_000_000, 10_000
+ALERTS, SMOKE_ALERTS = 10_000, 20
 STAGES_EVENTS = 100_000
 APPLYING_EVENTS, STEP_EVENTS = 2_000_000, 200_000
 COMPARE_EVENTS, SMOKE_COMPARE_EVENTS, COMPARE_SECONDS = 2_000_000, 10_000, 10.0
@@ -176,6 +179,45 @@ def idle_command(events: int | None, runs: int | None, seed: int, smoke: bool, j
         report.write_json(json_path, command(), where, figures, done)
 
 
+@click.command("alerts")
+@click.option("--pairs", type=click.IntRange(1), default=ALERT_PAIRS, show_default=True, help="Pairs of portions.")
+@click.option("--alerts", "active", type=click.IntRange(1), help="Active alerts.")
+@events_option
+@customers_option
+@connections_option
+@seed_option
+@smoke_option
+@json_option
+def alerts_command(
+    pairs: int,
+    active: int | None,
+    events: int | None,
+    customers: int | None,
+    connections: int,
+    seed: int,
+    smoke: bool,
+    json_path: Path | None,
+) -> None:
+    """What active alerts cost: portions of --events in turns, whose usage alerts watch and whose they do not."""
+    console = Console()
+    plan = alerts.Plan(
+        pairs=1 if smoke else pairs,
+        portion_events=events or (SMOKE_ALERT_EVENTS if smoke else ALERT_EVENTS),
+        alerts=active or (SMOKE_ALERTS if smoke else ALERTS),
+        customers=customers or (SMOKE_CUSTOMERS if smoke else CUSTOMERS),
+        connections=connections,
+        seed=seed,
+    )
+    with work_dir() as folder:
+        where = machine.describe(folder)
+        done = alerts.run(plan, fresh(folder), noting(console))
+    figures = alerts.figures(done)
+    title = f"{plan.alerts:,} alerts, portions of {plan.portion_events:,} events"
+    report.show(console, title, figures, plan.pairs, alerts.TOTALS_CHECKED, where)
+    if json_path is not None:
+        report.write_json(json_path, command(), where, figures, done, plan)
+
+
 @click.command("scale")
 @click.option("--events", type=EventCount(), multiple=True, help="Events stored, e.g. --events 1M 10M 100M.")
 @click.argument("more", type=EventCount(), nargs=-1)
@@ -211,7 +253,7 @@ def scale_command(
         connections=connections,
         storm_seconds=10 if smoke else 60,
         seed=seed,
-        settle_seconds=2 if smoke else 90,
+        settle_seconds=2 if smoke else 600,
     )
     done: list[scale.ScaleStep] = []
 
@@ -357,6 +399,7 @@ def add_to(group: click.Group) -> None:
         single_command,
         latency_command,
         idle_command,
+        alerts_command,
         scale_command,
         compare_command,
         suite_command,

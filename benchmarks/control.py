@@ -31,10 +31,11 @@ REPORTS = (
 
 
 class Control:
-    """One keep-alive connection with the secret key. Every refusal raises BenchmarkFailed with the server's answer."""
+    """One keep-alive connection with a secret key. Every refusal raises BenchmarkFailed with the server's answer."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, secret_key: str = SECRET_KEY) -> None:
         self._port = port
+        self._secret_key = secret_key
         self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
         self._used_at = time.monotonic()
 
@@ -69,6 +70,23 @@ class Control:
         shares = [range(first, count, SETUP_CONNECTIONS) for first in range(SETUP_CONNECTIONS)]
         with ThreadPoolExecutor(SETUP_CONNECTIONS) as pool:
             list(pool.map(lambda share: self._create_alerts_share(meters, customers, share), shares))
+
+    def create_alert(self, meter: str, customer: str, threshold: int) -> None:
+        """An alert of this meter and customer."""
+        form = {
+            "alert_type": "usage_threshold",
+            "title": f"Load {threshold}",
+            "usage_threshold[gte]": str(threshold),
+            "usage_threshold[recurrence]": "one_time",
+            "usage_threshold[meter]": meter,
+            "usage_threshold[filters][0][type]": "customer",
+            "usage_threshold[filters][0][customer]": customer,
+        }
+        self._call("POST", "/v1/billing/alerts", form=form)
+
+    def fired_alerts(self) -> int:
+        """How many alerts were told, of up to a page."""
+        return len(self._call("GET", f"/v1/events?type=billing.alert.triggered&limit={PAGE_SIZE}")["data"])
 
     def open_session(self) -> str:
         """A fresh meter event session's token."""
@@ -154,22 +172,14 @@ class Control:
         return reported
 
     def _create_share(self, indexes: Iterable[int]) -> list[str]:
-        with closing(Control(self._port)) as own:
+        with closing(Control(self._port, self._secret_key)) as own:
             return [str(own._call("POST", "/v1/customers", form={"name": f"Load {index}"})["id"]) for index in indexes]
 
     def _create_alerts_share(self, meters: Sequence[str], customers: Sequence[str], numbers: Iterable[int]) -> None:
-        with closing(Control(self._port)) as own:
+        with closing(Control(self._port, self._secret_key)) as own:
             for number in numbers:
-                form = {
-                    "alert_type": "usage_threshold",
-                    "title": f"Load {number}",
-                    "usage_threshold[gte]": str(ALERT_THRESHOLD + number),
-                    "usage_threshold[recurrence]": "one_time",
-                    "usage_threshold[meter]": meters[number % len(meters)],
-                    "usage_threshold[filters][0][type]": "customer",
-                    "usage_threshold[filters][0][customer]": customers[number // len(meters) % len(customers)],
-                }
-                own._call("POST", "/v1/billing/alerts", form=form)
+                customer = customers[number // len(meters) % len(customers)]
+                own.create_alert(meters[number % len(meters)], customer, ALERT_THRESHOLD + number)
 
     def _call(
         self,
@@ -179,7 +189,7 @@ class Control:
         form: Mapping[str, str] | None = None,
         json_body: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {SECRET_KEY}"}
+        headers = {"Authorization": f"Bearer {self._secret_key}"}
         body: str | None = None
         if form is not None:
             headers["Content-Type"], body = "application/x-www-form-urlencoded", urlencode(form)

@@ -13,11 +13,9 @@ from benchmarks.filled_server import Subjects
 from benchmarks.process_tree import ProcessUse
 from benchmarks.report import GIB, Figure, spread
 from benchmarks.server import Server, disk_bytes
-from benchmarks.workload import EVENTS_PER_REQUEST, Meter, Shape, TotalKey, Workload
+from benchmarks.workload import ADDITIVE_METERS, EVENTS_PER_REQUEST, Shape, TotalKey, Workload
 
 EVENTS_PER_WORKLOAD = 1_000_000  # bounds what is rendered in memory at once
-# Totals of these add up over several workloads; of `last` they do not.
-ADDITIVE_METERS = (Meter.SUM, Meter.COUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,15 +18,24 @@ from benchmarks.filled_server import Subjects
 from benchmarks.load import percentile
 from benchmarks.report import GIB, Figure
 from benchmarks.server import Server, disk_bytes
-from benchmarks.workload import DAY_MS, EVENTS_PER_REQUEST, HOUR_MS, MINUTE_MS, Meter, Shape, TotalKey, Workload
+from benchmarks.workload import (
+    ADDITIVE_METERS,
+    DAY_MS,
+    EVENTS_PER_REQUEST,
+    HOUR_MS,
+    MINUTE_MS,
+    Meter,
+    Shape,
+    TotalKey,
+    Workload,
+)
 
 EVENTS_PER_PART = 1_000_000  # bounds what is rendered in memory at once
 MONTH_MS = 30 * DAY_MS
 STORM_PARTS_MAX = 10  # the repeats of a storm are taken from so many parts, spread over all that is stored
 IDENTIFIERS_KEPT_PER_PART = 20
-SETTLED_SECONDS = 5
-# Totals of these add up over several workloads; of `last` they do not.
-ADDITIVE_METERS = (Meter.SUM, Meter.COUNT)
+# Longer than until the store has deleted what it merged: a minute, and its looking around grows rare when nothing comes.
+SETTLED_SECONDS = 180
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

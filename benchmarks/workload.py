@@ -44,6 +44,10 @@ class Meter(IntEnum):
         return self.name.lower()
 
 
+# Their totals add up over several workloads; those of `last` do not.
+ADDITIVE_METERS = (Meter.SUM, Meter.COUNT)
+
+
 class TotalKey(NamedTuple):
     meter: Meter
     customer_index: int

@@ -64,6 +64,11 @@ def test_the_restart_of_a_filled_folder_is_timed() -> None:
     assert "start to ready" in smoke("restart").out
 
 
+def test_alerts_are_measured_beside_usage_that_none_watches_and_fire_once_each() -> None:
+    done = smoke("alerts")
+    assert "visible → fired" in done.out and "all exact" in done.out
+
+
 @pytest.mark.parametrize("kind", [*Kind])
 def test_what_one_would_build_instead_counts_the_same_totals(kind: Kind) -> None:
     if absent := compare.missing(kind):

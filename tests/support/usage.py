@@ -72,20 +72,10 @@ def totals(
     start_s: int = FIRST_DAY_S - DAY_S,
     end_s: int = FIRST_DAY_S + 30 * DAY_S,
     limit: int = 1_000,
-    before: int | None = None,
-    after: int | None = None,
 ) -> list[tuple[int, Decimal]]:
     """(hours from the first day's start to the window's, value), as the store answers them."""
     found = store.totals(
-        SummaryQuery(
-            meter=meter,
-            customer_id=customer,
-            range=Range(start_s, end_s),
-            grouping=grouping,
-            limit=limit,
-            start_s_before=before,
-            start_s_after=after,
-        )
+        SummaryQuery(meter=meter, customer_id=customer, range=Range(start_s, end_s), grouping=grouping, limit=limit)
     )
     for total in found:
         lengths_s = {None: end_s - start_s, HOUR: HOUR_S, DAY: DAY_S}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import CountedEvent
+from streamgauge.domain.column_groups import milliseconds_of
 from streamgauge.domain.decimals import VALUE_TYPE, numbers_of, values_of
 from streamgauge.domain.fate import REJECTION_CODES
 from streamgauge.domain.judgement import Judgement
@@ -20,6 +21,7 @@ from streamgauge.domain.settlement import COUNTED, REJECTED, SETTLED_FATES, Sett
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 _MILLISECONDS: Final = pa.timestamp("ms", "UTC")
+_DAY_MS: Final = 86_400_000
 
 SETTLED_SCHEMA: Final = pa.schema(
     [
@@ -78,7 +80,7 @@ class SettledEvents:
         columns = {
             "identifier_hash": self.hashes[self.by_hash],
             "counted": pa.array(self.is_counted[self.by_hash]),
-            "day": self.table["received_at"].take(at).cast(pa.date32()),
+            "day": pa.array(_days_of(self.table["received_at"])[self.by_hash]).view(pa.date32()),
             "log_offset": self.table["log_offset"].take(at),
         }
         if "first_offset" in self.table.column_names:
@@ -90,6 +92,11 @@ class SettledEvents:
         rows = np.flatnonzero(self.is_counted & np.isin(self.hashes, hashes))
         found = self.table.take(pa.array(rows)).to_pylist()
         return [_counted_event(row, int(number)) for row, number in zip(found, self.hashes[rows], strict=True)]
+
+
+def _days_of(moments: pa.ChunkedArray) -> NDArray[np.int32]:
+    """Since the epoch, UTC. Arrow's own cast asks for the offset of the time zone, for each of them."""
+    return (milliseconds_of(moments) // _DAY_MS).astype(np.int32)
 
 
 def _counted_event(row: dict[str, Any], identifier_hash: int) -> CountedEvent:

@@ -36,20 +36,9 @@ class Summaries:
         meter = self._meters.get(tenant, meter_id)
         asked = aligned_range(start_s, end_s, grouping)
 
-        def windows(limit: int, *, before: int | None = None, after: int | None = None) -> list[WindowTotal]:
-            return list(
-                self._store.totals(
-                    SummaryQuery(
-                        meter=meter,
-                        customer_id=customer_id,
-                        range=asked,
-                        grouping=grouping,
-                        limit=limit,
-                        start_s_before=before,
-                        start_s_after=after,
-                    )
-                )
-            )
+        def windows(limit: int) -> list[WindowTotal]:
+            query = SummaryQuery(meter=meter, customer_id=customer_id, range=asked, grouping=grouping, limit=limit)
+            return list(self._store.totals(query))
 
         def row(total: WindowTotal) -> SummaryRow:
             return SummaryRow(
@@ -64,14 +53,14 @@ class Summaries:
         if cursor is None:
             found = windows(page.limit + 1)
             return Listed(tuple(map(row, found[: page.limit])), len(found) > page.limit)
-        # A cursor is a row of the same list: look for it among the windows of the range (some 840 hours at most
-        # in the 35 days that events can lie back; older ranges only hold what was counted then).
-        param = "starting_after" if page.starting_after else "ending_before"
-        named = [total.window.start_s for total in windows(_WINDOWS_MAX) if row(total).id == cursor]
-        if not named:
-            raise UnknownCursor(cursor, param=param)
+        # A cursor is a row of the same list, so that is read whole: some 840 hours at most in the 35 days that events
+        # can lie back; older ranges only hold what was counted then.
+        found = windows(_WINDOWS_MAX)
+        at = next((at for at, total in enumerate(found) if row(total).id == cursor), None)
+        if at is None:
+            raise UnknownCursor(cursor, param="starting_after" if page.starting_after else "ending_before")
         if page.starting_after:
-            found = windows(page.limit + 1, before=named[0])
-            return Listed(tuple(map(row, found[: page.limit])), len(found) > page.limit)
-        found = windows(page.limit + 1, after=named[0])
-        return Listed(tuple(map(row, found[-page.limit :])), len(found) > page.limit)
+            after = found[at + 1 :]
+            return Listed(tuple(map(row, after[: page.limit])), len(after) > page.limit)
+        before = found[:at]
+        return Listed(tuple(map(row, before[-page.limit :])), len(before) > page.limit)

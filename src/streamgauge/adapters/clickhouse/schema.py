@@ -28,6 +28,11 @@ STORE_FORMAT: Final = 2
 # too small, and repeats of what they held would count again. Like this it does not start.
 _REFUSE_BROKEN_PARTS: Final = "max_suspicious_broken_parts = 0"
 
+# What was merged stays for so long, in seconds, for a merge that a power cut takes back (adapters/system/
+# unsynced_merges.py): more than the half minute after which systems write everything out by themselves.
+# The engine's own 480 keep on the disk what 8 minutes have merged.
+_OLD_PARTS_SECONDS: Final = 60
+
 # A checkpoint says that the data is there: parts are synced before the insert returns, and so are merged ones,
 # since the parts they replace are deleted. The engine's own memory of inserts is not synced and not used.
 _DURABLE: Final = (
@@ -35,7 +40,8 @@ _DURABLE: Final = (
     f"non_replicated_deduplication_window = 0, {_REFUSE_BROKEN_PARTS}, "
     # A part of an insert is one file, not two for each column to be synced one by one; merged ones that grow large are
     # read by column. Statistics of columns are for planning joins, of which there are none here.
-    "min_bytes_for_wide_part = 134217728, auto_statistics_types = ''"
+    "min_bytes_for_wide_part = 134217728, auto_statistics_types = '', "
+    f"old_parts_lifetime = {_OLD_PARTS_SECONDS}"
 )
 
 # So coarse that a part without the offsets asked for is left out as a whole, at the price of one entry per part.

@@ -151,8 +151,7 @@ class ClickHouseStore:
             ((seen,),) = self._read("read cancellations", *cancelled_sql(query, self._database), SUMMARY_SETTINGS)
         sql, parameters = summary_sql(query, self._database, cancelled_up_to=seen)
         rows = self._read("read summaries", sql, parameters, SUMMARY_SETTINGS)
-        totals = [window_total(query, row) for row in rows]
-        return totals if query.start_s_after is None else totals[::-1]
+        return [window_total(query, row) for row in rows]
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
         rows = self._read(

@@ -37,8 +37,7 @@ def cancelled_sql(query: SummaryQuery, database: str) -> tuple[str, dict[str, An
 def summary_sql(
     query: SummaryQuery, database: str, *, cancelled_up_to: int | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """SQL and parameters; rows are (window start in Unix seconds, value), newest first, or oldest first when
-    `start_s_after` is given.
+    """SQL and parameters; rows are (window start in Unix seconds, value), newest first.
 
     `cancelled_up_to` is what `cancelled_sql` found. Later cancellations are left out: the SQL looks several times,
     and must see the same each time.
@@ -47,23 +46,16 @@ def summary_sql(
     window = "toDateTime({start:Int64}, 'UTC')" if query.grouping is None else f"{_START_OF[query.grouping]}({moment})"
     # A minute whose events were all cancelled still has its row in `sums`.
     having = "" if query.meter.keeps_latest else "HAVING sum(events) > 0 "
-    order = "DESC" if query.start_s_after is None else "ASC"
     sql = (
         f"SELECT toUnixTimestamp({window}) AS window, {_value(query)} AS total "
         f"FROM {_source(query, database, with_cancellations=cancelled_up_to is not None)} "
-        f"GROUP BY window {having}ORDER BY window {order} LIMIT {{limit:UInt32}}"
+        f"GROUP BY window {having}ORDER BY window DESC LIMIT {{limit:UInt32}}"
     )
     return sql, _parameters(query) | ({} if cancelled_up_to is None else {"cancelled_up_to": cancelled_up_to})
 
 
 def _parameters(query: SummaryQuery) -> dict[str, Any]:
     start_s, end_s = query.range.start_s, query.range.end_s
-    if query.grouping is not None:
-        # Cursors stand on window boundaries, so they only shorten the range.
-        if query.start_s_before is not None:
-            end_s = min(end_s, query.start_s_before)
-        if query.start_s_after is not None:
-            start_s = max(start_s, query.start_s_after + WINDOW_S[query.grouping])
     # An event time window is looked at whole, also where the range begins or ends inside it.
     kept_s = MINUTE_S if query.meter.event_time_window is None else WINDOW_S[query.meter.event_time_window]
     return {

@@ -112,14 +112,7 @@ class MemoryUsageStore:
             if query.range.start_s * 1000 <= event.timestamp_ms < query.range.end_s * 1000:
                 windows[_window_of(event, query)].append(event)
         totals = [WindowTotal(window, _formula(query, events)) for window, events in windows.items()]
-        before, after = query.start_s_before, query.start_s_after
-        totals = [
-            total
-            for total in totals
-            if (before is None or total.window.start_s < before) and (after is None or total.window.start_s > after)
-        ]
-        totals.sort(key=lambda total: total.window.start_s, reverse=query.start_s_after is None)
-        return sorted(totals[: query.limit], key=lambda total: total.window.start_s, reverse=True)
+        return sorted(totals, key=lambda total: total.window.start_s, reverse=True)[: query.limit]
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
         found = (event for _, event, _ in self._events[tenant] if event.identifier == identifier)

@@ -29,9 +29,7 @@ class Claim:
 class SummaryQuery:
     """Which windows of one customer's usage are wanted.
 
-    `range` is aligned. Without `grouping` it is one window. `start_s_before` and `start_s_after` cut to windows that
-    start before or after a moment (cursors); `limit` windows are answered, counted from the newest, or from the oldest
-    when `start_s_after` is given.
+    `range` is aligned. Without `grouping` it is one window. The newest `limit` windows are answered.
     """
 
     meter: Meter
@@ -39,8 +37,6 @@ class SummaryQuery:
     range: Range
     grouping: EventTimeWindow | None
     limit: int
-    start_s_before: int | None = None
-    start_s_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
