@@ -143,6 +143,11 @@ def figures(portions: Sequence[Portion]) -> list[Figure]:
     """The figures of whole pairs."""
     watched = [each for each in portions if each.is_watched]
     others = [each for each in portions if not each.is_watched]
+    # What changes evenly with time is the same in the sums of both.
+    whole = sum(1 / each.events_per_second for each in others) / sum(1 / each.events_per_second for each in watched)
+    whole_cpu = sum(each.cpu_seconds_per_million for each in watched) / sum(
+        each.cpu_seconds_per_million for each in others
+    )
     # Each with the one beside it.
     rates = [own.events_per_second / other.events_per_second for own, other in zip(watched, others, strict=True)]
     cpu = [
@@ -152,9 +157,11 @@ def figures(portions: Sequence[Portion]) -> list[Figure]:
         *report.present(
             report.figure("not watched", "events/s", others, lambda each: each.events_per_second),
             report.figure("watched", "events/s", watched, lambda each: each.events_per_second),
+            report.figure("watched ÷ not, all together", "", [whole], lambda each: each),
             report.figure("watched ÷ not, of each pair", "", rates, lambda each: each),
             report.figure("CPU, not watched", "s per million", others, lambda each: each.cpu_seconds_per_million),
             report.figure("CPU, watched", "s per million", watched, lambda each: each.cpu_seconds_per_million),
+            report.figure("CPU, watched ÷ not, all together", "", [whole_cpu], lambda each: each),
             report.figure("CPU, watched ÷ not, of each pair", "", cpu, lambda each: each),
             report.figure("visible → fired", "s", watched, lambda each: each.fired_seconds),
         )

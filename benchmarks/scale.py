@@ -34,7 +34,7 @@ EVENTS_PER_PART = 1_000_000  # bounds what is rendered in memory at once
 MONTH_MS = 30 * DAY_MS
 STORM_PARTS_MAX = 10  # the repeats of a storm are taken from so many parts, spread over all that is stored
 IDENTIFIERS_KEPT_PER_PART = 20
-# Longer than until the store has deleted what it merged: a minute, and its looking around grows rare when nothing comes.
+# Longer than until the store has deleted what it merged: a minute, and then it has to look for it.
 SETTLED_SECONDS = 180
 
 

@@ -14,7 +14,7 @@ from streamgauge.engine.ports.retained_events import RetainedEvents
 from streamgauge.engine.ports.usage_audit import UsageAudit
 from streamgauge.engine.ports.usage_store import UsageStore
 from tests.support.settled import Settled, hash_of, settled
-from tests.support.usage import HOUR, cancellation_of, hashes, meter_of, totals
+from tests.support.usage import HOUR, cancellation_of, claims_of, hashes, meter_of, totals
 from tests.support.world import DAY_MS, START_MS, TENANT
 
 Opened = tuple[UsageStore, RetainedEvents, UsageAudit]
@@ -67,7 +67,7 @@ def known_days(store: UsageStore) -> list[int]:
     for day in range(DAYS):
         names = [event(day, at).identifier for at in range(4)]
         receipts = [len(store.events_of(TENANT, name, hash_of(name))) for name in names]
-        claims = store.claims(hashes(*map(hash_of, names)), since_ms=0, below_offset=1_000)
+        claims = claims_of(store, hashes(*map(hash_of, names)), since_ms=0, below_offset=1_000)
         assert receipts in ([0] * 4, [1] * 4)
         assert len(claims) == sum(receipts)
         found += [day] if receipts[0] else []
@@ -132,6 +132,6 @@ def test_what_was_cut_short_is_completed(engine: Callable[[], Opened], monkeypat
             retained.drop(FIRST_DAY_MS + 2 * DAY_MS)
     # Two days of events, one of identifiers: what no look-up finds would be a fault, a hash that leads nowhere is none.
     assert audit.unnamed(10) == []
-    assert store.claims(hashes(hash_of("e1_0")), since_ms=0, below_offset=1_000) == []
+    assert claims_of(store, hashes(hash_of("e1_0")), since_ms=0, below_offset=1_000) == []
     assert retained.drop(FIRST_DAY_MS + 2 * DAY_MS) == 1
     assert known_days(store) == [2, 3, 4]

@@ -16,7 +16,7 @@ from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.engine.ports.usage_store import UsageStore
 from tests.support.settled import Settled, hash_of, settled
-from tests.support.usage import DAY_S, FIRST_DAY_MS, FIRST_DAY_S, HOUR, LIVE, OTHER, hashes, meter_of, totals
+from tests.support.usage import DAY_S, FIRST_DAY_MS, FIRST_DAY_S, HOUR, LIVE, OTHER, claims_of, hashes, meter_of, totals
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World, request
 
 STRANGE_TEXTS = [
@@ -47,7 +47,7 @@ STRANGE_TEXTS = [
 
 
 def test_a_fresh_store_is_empty(store: UsageStore) -> None:
-    assert list(store.claims(hashes(1, 2), since_ms=0, below_offset=10)) == []
+    assert list(claims_of(store, hashes(1, 2), since_ms=0, below_offset=10)) == []
     assert list(store.claimed_hashes(since_ms=0)) == []
     assert store.count_claimed(since_ms=0) == 0
     assert totals(store, meter_of()) == []
@@ -103,7 +103,7 @@ def test_only_counted_events_claim_their_identifier(store: UsageStore) -> None:
         for at, status in enumerate((Fate.COUNTED, Fate.DUPLICATE, Fate.REJECTED))
     ]
     store.insert(settled(events), step=0)
-    found = store.claims(hashes(*(event.hash for event in events)), since_ms=0, below_offset=10)
+    found = claims_of(store, hashes(*(event.hash for event in events)), since_ms=0, below_offset=10)
     assert [claim.identifier for claim in found] == ["e0"]
     assert store.count_claimed(since_ms=0) == 1
 
@@ -134,7 +134,9 @@ def test_claims_are_those_since_a_moment_and_below_an_offset(
     for event in events:
         store.insert(settled([event]), step=event.offset)
     asked = hashes(*(event.hash for event in events), 12345)
-    found = sorted(store.claims(asked, since_ms=since_ms, below_offset=below_offset), key=lambda c: c.received_at_ms)
+    found = sorted(
+        claims_of(store, asked, since_ms=since_ms, below_offset=below_offset), key=lambda c: c.received_at_ms
+    )
     assert [claim.identifier for claim in found] == expected
     assert [claim.received_at_ms for claim in found] == [e.received_at_ms for e in events if e.identifier in expected]
 
@@ -148,7 +150,7 @@ def test_identifiers_that_share_a_hash_are_claimed_each_under_its_own_name(store
         Settled(identifier="c", offset=4, identifier_hash=2**64 - 1),
     ]
     store.insert(settled(events), step=0)
-    found = store.claims(hashes(2**63 + 1), since_ms=0, below_offset=9)
+    found = claims_of(store, hashes(2**63 + 1), since_ms=0, below_offset=9)
     assert {(claim.tenant, claim.identifier) for claim in found} == {
         (TENANT, "a"),
         (TENANT, "b"),
@@ -157,21 +159,21 @@ def test_identifiers_that_share_a_hash_are_claimed_each_under_its_own_name(store
     }
     assert [event.log_offset for event in store.events_of(TENANT, "a", 2**63 + 1)] == [0]
     assert [event.log_offset for event in store.events_of(LIVE, "a", 2**63 + 1)] == [2]
-    assert [claim.identifier for claim in store.claims(hashes(2**64 - 1, 0), since_ms=0, below_offset=9)] == ["c"]
+    assert [claim.identifier for claim in claims_of(store, hashes(2**64 - 1, 0), since_ms=0, below_offset=9)] == ["c"]
 
 
 def test_one_identifier_may_have_several_claims(store: UsageStore) -> None:
     for at in range(2):
         event = Settled(identifier="a", offset=at, received_at_ms=START_MS + at * 40 * DAY_MS)
         store.insert(settled([event]), step=at)
-    found = store.claims(hashes(hash_of("a")), since_ms=0, below_offset=9)
+    found = claims_of(store, hashes(hash_of("a")), since_ms=0, below_offset=9)
     assert sorted(claim.received_at_ms for claim in found) == [START_MS, START_MS + 40 * DAY_MS]
 
 
 def test_more_hashes_than_fit_into_one_query_are_all_looked_up(store: UsageStore) -> None:
     events = [Settled(identifier=f"e{at}", offset=at, identifier_hash=at * 7 + 2**62) for at in range(25_000)]
     store.insert(settled(events), step=0)
-    found = store.claims(hashes(*(event.hash for event in events)), since_ms=0, below_offset=30_000)
+    found = claims_of(store, hashes(*(event.hash for event in events)), since_ms=0, below_offset=30_000)
     assert {claim.identifier for claim in found} == {event.identifier for event in events}
 
 
@@ -259,7 +261,7 @@ def test_every_text_survives_the_way_through_the_store(store: UsageStore) -> Non
         (stored,) = store.events_of(event.tenant, event.identifier, event.hash)
         assert (stored.identifier, stored.event_name, stored.customer) == (event.identifier,) * 3
         assert stored.payload == event.payload
-        (claim,) = store.claims(hashes(event.hash), since_ms=0, below_offset=999)
+        (claim,) = claims_of(store, hashes(event.hash), since_ms=0, below_offset=999)
         assert (claim.tenant, claim.identifier) == (event.tenant, event.identifier)
         meter = meter_of(meter_id=event.meter, tenant=event.tenant)
         assert totals(store, meter, customer=event.customer) == [(-24, Decimal(at + 1))]

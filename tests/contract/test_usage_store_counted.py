@@ -11,7 +11,7 @@ from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
 from streamgauge.engine.ports.usage_store import UsageStore
 from tests.support.settled import Settled, settled
-from tests.support.usage import LIVE, cancel, cancellation_of, hashes, meter_of, totals
+from tests.support.usage import LIVE, cancel, cancellation_of, claims_of, hashes, meter_of, totals
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT
 
 NEVER = 2**63
@@ -54,7 +54,7 @@ def test_a_cancelled_event_keeps_its_claim(store: UsageStore) -> None:
 
     def claimed() -> object:
         chunks = [(sorted(chunk.tolist()), last_ms) for chunk, last_ms in store.claimed_hashes(since_ms=0)]
-        claims = sorted(store.claims(asked, since_ms=0, below_offset=9_999), key=lambda claim: claim.identifier)
+        claims = sorted(claims_of(store, asked, since_ms=0, below_offset=9_999), key=lambda claim: claim.identifier)
         return claims, chunks, store.count_claimed(since_ms=0), store.count_events()
 
     before = claimed()

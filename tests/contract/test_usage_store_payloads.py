@@ -13,6 +13,7 @@ from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.meter import Formula
 from streamgauge.engine.ports.usage_store import UsageStore
+from tests.support.usage import claims_of
 from tests.support.world import TENANT, Event, World
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -105,5 +106,5 @@ def test_an_identifier_reads_back_as_it_was_sent_also_as_a_uuid(store: UsageStor
     world.accept(Event(identifier), Event(identifier), Event("other"))
     world.apply()
     assert world.fates(identifier) == ["counted", "duplicate"]
-    (claim,) = store.claims(hash_names([(TENANT, identifier)]), since_ms=0, below_offset=9)
+    (claim,) = claims_of(store, hash_names([(TENANT, identifier)]), since_ms=0, below_offset=9)
     assert claim.identifier == identifier

@@ -20,7 +20,7 @@ from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.meter import Formula, Meter
 from streamgauge.engine.ports.usage_store import UsageStore
 from tests.support.settled import Settled, hash_of, settled
-from tests.support.usage import DAY_S, FIRST_DAY_S, HOUR, cancellation_of, hashes, meter_of, totals
+from tests.support.usage import DAY_S, FIRST_DAY_S, HOUR, cancellation_of, claims_of, hashes, meter_of, totals
 from tests.support.world import DAY_MS, START_MS, TENANT
 
 METERS = (
@@ -72,7 +72,7 @@ def said(store: UsageStore) -> list[object]:
         store.count_events(),
         store.count_claimed(since_ms=0),
         [[found.status for found in store.events_of(TENANT, each.identifier, each.hash)] for each in events],
-        sorted(claim.identifier for claim in store.claims(asked, since_ms=0, below_offset=999)),
+        sorted(claim.identifier for claim in claims_of(store, asked, since_ms=0, below_offset=999)),
         sorted((each.offset, each.cancelled_at_ms or 0) for each in counted),
     ]
 

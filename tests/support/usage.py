@@ -1,13 +1,16 @@
 """Meters and cancellations made by hand, and totals as a usage store answers them."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
+from streamgauge.domain.settled_events import milliseconds
 from streamgauge.domain.span import Span
 from streamgauge.domain.summary import Range
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore
@@ -81,6 +84,28 @@ def totals(
         lengths_s = {None: end_s - start_s, HOUR: HOUR_S, DAY: DAY_S}
         assert total.window.end_s - total.window.start_s == lengths_s[grouping]
     return [((total.window.start_s - FIRST_DAY_S) // HOUR_S, total.value) for total in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An identifier that counted, and when that event was received (ms)."""
+
+    tenant: Tenant
+    identifier: str
+    received_at_ms: int
+
+
+def claims_of(store: UsageStore, asked: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> list[Claim]:
+    """What the store answers to `claims`, one by one."""
+    known = store.claims(asked, since_ms=since_ms, below_offset=below_offset)
+    assert known.hashes.tolist() == sorted(known.hashes.tolist())
+    rows = known.events.take(pa.array(known.rows)).to_pylist()
+    assert set(known.hashes.tolist()) <= set(asked.tolist()) and len(rows) == len(known)
+    assert all(row["log_offset"] < below_offset for row in rows)
+    return [
+        Claim(Tenant(row["account"], row["livemode"]), row["identifier"], milliseconds(row["received_at"]))
+        for row in rows
+    ]
 
 
 def hashes(*numbers: int) -> NDArray[np.uint64]:

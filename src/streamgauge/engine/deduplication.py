@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamgauge.domain.counting_rules import RulesHistory
+from streamgauge.domain.identifier_hash import order_of
 from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.settlement import Claims
@@ -96,25 +96,18 @@ class Deduplication:
             may_be_claimed |= events.first_offset != events.offset
         claims = Claims(np.zeros(len(hashes), np.bool_), since_ms)
         candidates = np.flatnonzero(may_be_claimed)
+        # By hash, as claims are: in a storm of repeats most of the time went into jumping about in them.
+        candidates = candidates[order_of(hashes[candidates])]
         repeated = self._recent.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
         claims.by_earlier[candidates[repeated]] = True
+        # Only what the filter could not exclude gets here: old repeats, and one event in some hundreds.
         candidates = candidates[~repeated]
-        if not len(candidates):
-            return claims
-        latest_ms: dict[tuple[str, bool, str], int] = {}
-        for claim in self._store.claims(
-            np.unique(hashes[candidates]),
-            since_ms=int(since_ms.min()),
-            below_offset=below_offset,
-        ):
-            key = (claim.tenant.account_id, claim.tenant.livemode, claim.identifier)
-            latest_ms[key] = max(latest_ms.get(key, 0), claim.received_at_ms)
-        # Only what the filter could not exclude gets here: repeats, and one event in some hundreds.
-        names = events.identifier.take(pa.array(candidates)).to_pylist()
-        for row, name in zip(candidates, names, strict=True):
-            tenant = events.tenants[events.tenant[row]]
-            claimed_ms = latest_ms.get((tenant.account_id, tenant.livemode, name))
-            claims.by_earlier[row] = claimed_ms is not None and claimed_ms >= claims.since_ms[row]
+        if len(candidates):
+            known = self._store.claims(
+                np.unique(hashes[candidates]), since_ms=int(since_ms.min()), below_offset=below_offset
+            )
+            repeated = known.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
+            claims.by_earlier[candidates[repeated]] = True
         return claims
 
     def claim(self, settled: SettledEvents, last_ms: int) -> None:

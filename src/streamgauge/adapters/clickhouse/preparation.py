@@ -17,7 +17,7 @@ def prepare(client: Client, database: str) -> None:
 
 
 def _refuse_broken_parts(client: Client, database: str) -> None:
-    """But for those whose rows are in a part that they were merged into: the engine keeps such parts for some minutes,
+    """But for those whose rows are in a part that they were merged into: the engine keeps such parts for a while,
     reads them at a start, too, and puts aside what it cannot read, after a read that failed once for example."""
     aside = client.query(
         "SELECT table, name FROM system.detached_parts AS aside WHERE database = {database:String} "

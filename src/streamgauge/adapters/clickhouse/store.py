@@ -31,13 +31,15 @@ from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, cancelle
 from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
+from streamgauge.domain.claims import CLAIM_SCHEMA, KnownClaims
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.rollups import fold
 from streamgauge.domain.settled_events import SettledEvents
-from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 
 _LOOKUP_HASHES_MAX: Final = 10_000
 _LOOKUP_SETTINGS: Final[dict[str, Any]] = {"max_threads": 1, "max_query_size": 2**20}
+_SEEK_SETTINGS: Final[dict[str, Any]] = {**_LOOKUP_SETTINGS, "output_format_arrow_string_as_string": 1}
 _IDENTIFIED: Final = "identifier = {identifier:String} AND account = {account:String} AND livemode = {livemode:Bool}"
 
 
@@ -80,21 +82,29 @@ class ClickHouseStore:
             writer.write(steps.LATESTS_CANCELLED, latests_cancelled_rows(cancellations), of_step)
         self._parts.check()
 
-    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
+    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> KnownClaims:
+        nothing = KnownClaims.of(CLAIM_SCHEMA.empty_table(), np.empty(0, np.uint64))
+        if not len(hashes):
+            return nothing
         with translated("look up identifiers"):
             places = self._seek(
                 hashes,
                 lambda listed: _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset),
             )
-            rows = self._seek(
-                np.array([offset for offset, _ in places], np.uint64),
+            if not len(places):
+                return nothing
+            by_offset = places.sort_by("log_offset")
+            offsets = by_offset["log_offset"].to_numpy()
+            events = self._seek(
+                offsets,
                 lambda listed: (
-                    "SELECT account, livemode, identifier, toUnixTimestamp64Milli(received_at) "
+                    f"SELECT {', '.join(CLAIM_SCHEMA.names)} "
                     f"FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN ({listed}) "
                     f"AND {_received_since(since_ms)}"
                 ),
-            )
-            return [Claim(Tenant(account, bool(live)), name, int(at_ms)) for account, live, name, at_ms in rows]
+            ).cast(CLAIM_SCHEMA)
+            at = np.searchsorted(offsets, events["log_offset"].to_numpy())
+            return KnownClaims.of(events, by_offset["identifier_hash"].to_numpy()[at])
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
         # Other threads than the applier's ask too, and must not wait for an insert: so the reader answers.
@@ -184,19 +194,17 @@ class ClickHouseStore:
             self._seeker.close()
         self._writer.close()
 
-    def _seek(self, numbers: NDArray[np.uint64], sql_of: Callable[[str], str]) -> Sequence[Sequence[Any]]:
-        """The answer to a query for these numbers. A few stand in it as a list. Many are handed over as a column: each
-        list of them would read nearly all of the table, and a column reads it once."""
-        if not len(numbers):
-            return ()
+    def _seek(self, numbers: NDArray[np.uint64], sql_of: Callable[[str], str]) -> pa.Table:
+        """The answer to a query for these numbers, one or more. A few stand in it as a list. Many are handed over as a
+        column: each list of them would read nearly all of the table, and a column reads it once."""
         listed = "SELECT number FROM Python(streamgauge_numbers)"
         if len(numbers) <= _LOOKUP_HASHES_MAX:
             listed = ",".join(map(str, numbers.tolist()))
         # The embedded engine finds the column by the variable's name.
         streamgauge_numbers = pa.table({"number": numbers})
-        found = self._seeker.query(sql_of(listed), settings=_LOOKUP_SETTINGS)
+        found = self._seeker.query_arrow(sql_of(listed), settings=_SEEK_SETTINGS)
         del streamgauge_numbers
-        return cast(Sequence[Sequence[Any]], found.result_rows)
+        return found
 
     def _look_up(self, doing: str, sql: str) -> Sequence[Sequence[Any]]:
         return self._read(doing, sql, {}, _LOOKUP_SETTINGS)
@@ -217,10 +225,11 @@ def _lists(numbers: NDArray[np.uint64] | Sequence[int]) -> Iterator[str]:
 
 
 def _offsets_sql(database: str, listed: str, *, since_ms: int, below_offset: int) -> str:
-    """(offset, hash) of the counted events with one of the `listed` hashes."""
+    """(offset, hash) of the counted events with one of the `listed` hashes. Most are of none: the filter took them for
+    known. So the hashes are read first, alone."""
     return (
-        f"SELECT log_offset, identifier_hash FROM {database}.identifiers WHERE identifier_hash IN ({listed}) "
-        f"AND counted AND {_day_since(since_ms)} AND log_offset < {below_offset:d}"
+        f"SELECT log_offset, identifier_hash FROM {database}.identifiers PREWHERE identifier_hash IN ({listed}) "
+        f"WHERE counted AND {_day_since(since_ms)} AND log_offset < {below_offset:d}"
     )
 
 

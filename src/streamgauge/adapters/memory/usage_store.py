@@ -7,10 +7,12 @@ from decimal import Decimal, localcontext
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
+from streamgauge.domain.claims import CLAIM_SCHEMA, KnownClaims
 from streamgauge.domain.decimals import EXACT
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
@@ -18,7 +20,7 @@ from streamgauge.domain.payload_text import filled, payload_of
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.settled_events import FIRST_RECEIPT_SCHEMA, SettledEvents, milliseconds
 from streamgauge.domain.summary import WINDOW_S, Range
-from streamgauge.engine.ports.usage_store import Claim, SummaryQuery, WindowTotal
+from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 
 _DAY_MS: Final = 24 * 3_600_000
 
@@ -61,13 +63,21 @@ class MemoryUsageStore:
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
 
-    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
+    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> KnownClaims:
         wanted = set(hashes.tolist())
-        return [
-            Claim(tenant, event.identifier, event.received_at_ms)
+        found = [
+            (tenant, identifier_hash, event)
             for tenant, identifier_hash, event, _ in self._counted(since_ms)
             if identifier_hash in wanted and event.log_offset < below_offset
         ]
+        rows = [
+            [tenant.account_id, tenant.livemode, event.identifier, event.received_at_ms, event.log_offset]
+            for tenant, _, event in found
+        ]
+        columns = [[row[at] for row in rows] for at in range(len(CLAIM_SCHEMA))]
+        return KnownClaims.of(
+            pa.table(columns, schema=CLAIM_SCHEMA), np.array([each for _, each, _ in found], np.uint64)
+        )
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
         wanted = set(hashes.tolist())

@@ -2,7 +2,7 @@
 
 The embedded engine syncs the folder of an inserted part before the part gets its name, but that of a merged one only
 afterwards. In between a disk may show the name, and in the folder no file, or some. The engine then calls the part
-damaged and does not start. What it was merged from is still there, since the engine keeps that for some minutes: so the
+damaged and does not start. What it was merged from is still there, since the engine keeps that for a minute: so the
 folder can go, and nothing with it.
 
 An empty part that stands for a day that was just dropped lacks the files of indexes, too, and goes in the same way.

@@ -10,19 +10,11 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
+from streamgauge.domain.claims import KnownClaims
 from streamgauge.domain.meter import EventTimeWindow, Meter
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.summary import Range
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An identifier that counted, and when that event was received (ms)."""
-
-    tenant: Tenant
-    identifier: str
-    received_at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +58,7 @@ class UsageStore(Protocol):
         cancelled twice: the caller has looked.
         """
 
-    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[Claim]:
+    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> KnownClaims:
         """The counted events with one of these hashes, received at or after `since_ms`, logged below `below_offset`.
 
         Several claims of one identifier are possible when one fell out of the deduplication window before the next.
