@@ -9,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from streamgauge.domain.account import Account, Tenant
@@ -138,6 +139,9 @@ def test_claims_are_those_since_a_moment_and_below_an_offset(
         claims_of(store, asked, since_ms=since_ms, below_offset=below_offset), key=lambda c: c.received_at_ms
     )
     assert [claim.identifier for claim in found] == expected
+    known = store.claims(asked, since_ms=since_ms, below_offset=below_offset)
+    names = known.events["identifier"].take(pa.array(known.rows)).to_pylist()
+    assert dict(zip(names, known.hashes.tolist(), strict=True)) == {name: hash_of(name) for name in expected}
     assert [claim.received_at_ms for claim in found] == [e.received_at_ms for e in events if e.identifier in expected]
 
 

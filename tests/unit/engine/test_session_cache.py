@@ -155,6 +155,16 @@ def test_a_session_in_use_is_looked_up_again_beside_its_requests(bench: Bench) -
     assert bench.store.asked == 2
 
 
+def test_what_a_look_up_beside_a_request_found_holds_for_the_next_one(bench: Bench) -> None:
+    token = bench.open()
+    first = bench.authenticate(token)
+    bench.store.revoke_secret_key(KEY.id, bench.clock.at_ms)
+    bench.clock.at_ms += FRESH_MS
+    assert bench.authenticate(token) == first
+    with pytest.raises(Unauthenticated, match="revoked"):
+        bench.authenticate(token)
+
+
 def test_who_has_not_been_looked_up_for_long_waits_for_it(bench: Bench) -> None:
     token = bench.open()
     bench.authenticate(token)
@@ -172,6 +182,8 @@ def test_a_look_up_that_fails_is_tried_again_and_told_to_those_who_need_it(bench
         bench.clock.at_ms += FRESH_MS - 1
         assert bench.authenticate(token) == first
     assert bench.store.asked == 2
+    bench.clock.at_ms += 1
+    assert bench.authenticate(token) == first  # a look-up that failed says nothing about the session
     bench.clock.at_ms += FRESH_MS
     with pytest.raises(Unavailable):
         bench.authenticate(token)
