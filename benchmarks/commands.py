@@ -180,7 +180,13 @@ def idle_command(events: int | None, runs: int | None, seed: int, smoke: bool, j
 
 
 @click.command("alerts")
-@click.option("--pairs", type=click.IntRange(1), default=ALERT_PAIRS, show_default=True, help="Pairs of portions.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(1, alerts.PAIRS_MAX),
+    default=ALERT_PAIRS,
+    show_default=True,
+    help="Pairs of portions.",
+)
 @click.option("--alerts", "active", type=click.IntRange(1), help="Active alerts.")
 @events_option
 @customers_option
