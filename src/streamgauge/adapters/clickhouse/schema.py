@@ -44,6 +44,10 @@ _DURABLE: Final = (
     f"old_parts_lifetime = {_OLD_PARTS_SECONDS}"
 )
 
+# Parts of `events` follow one another in the log, so larger ones are read no faster: a part that is so large, some
+# 15,000,000 events, is not merged again. Else each event is written a third time when there are some ten millions.
+_LARGE_PART_BYTES: Final = 2**29
+
 # So coarse that a part without the offsets asked for is left out as a whole, at the price of one entry per part.
 _ONE_PER_PART: Final = "TYPE minmax GRANULARITY 1000000000"
 
@@ -85,7 +89,7 @@ CREATE TABLE IF NOT EXISTS {database}.events (
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(received_at)
 ORDER BY (log_partition, log_offset)
-SETTINGS merge_selector_base = 15, {durable}
+SETTINGS merge_selector_base = 15, max_bytes_to_merge_at_max_space_in_pool = {large_part}, {durable}
 """
 
 # A look-up unpacks a whole compressed block in each part: so blocks are as small as granules, and LZ4, for a byte and a
@@ -212,7 +216,7 @@ TABLES: Final = (EVENTS, IDENTIFIERS, SUMS, LATESTS, LATEST_EVENTS, CANCELLATION
 
 def create(table: str, database: str) -> str:
     """The statement that makes one of TABLES, unless it is there."""
-    return table.format(database=database, durable=_DURABLE, one_per_part=_ONE_PER_PART)
+    return table.format(database=database, durable=_DURABLE, one_per_part=_ONE_PER_PART, large_part=_LARGE_PART_BYTES)
 
 
 # A packed number made of a row of `latest_events`, and what it tells. Its value is a whole number of 10^-15.
