@@ -19,7 +19,7 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> FilterFiles:
 
 def segment(number: int, count: int, bits: int) -> SegmentImage:
     blocks = np.full((4, 8), bits, np.uint32)
-    return SegmentImage(number, 64, count, 1_000 + number, blocks)
+    return SegmentImage(number, 64, count, 1_000 + number, 0, count, blocks)
 
 
 def image(*segments: SegmentImage, next_offset: int = 7) -> FilterImage:

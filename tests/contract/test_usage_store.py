@@ -145,6 +145,17 @@ def test_claims_are_those_since_a_moment_and_below_an_offset(
     assert [claim.received_at_ms for claim in found] == [e.received_at_ms for e in events if e.identifier in expected]
 
 
+@pytest.mark.parametrize(("first", "end"), [(0, 40), (10, 30), (11, 30), (10, 29), (20, 21), (21, 25), (30, 40)])
+def test_claims_are_those_of_a_part_of_the_log(store: UsageStore, first: int, end: int) -> None:
+    offsets = (9, 10, 11, 20, 29, 30)
+    events = [Settled(identifier=f"e{offset}", offset=offset) for offset in offsets]
+    for event in events:
+        store.insert(settled([event]), step=event.offset)
+    asked = hashes(*(event.hash for event in events))
+    known = store.claims(asked, since_ms=0, from_offset=first, below_offset=end)
+    assert sorted(known.events["log_offset"].to_pylist()) == [each for each in offsets if first <= each < end]
+
+
 def test_identifiers_that_share_a_hash_are_claimed_each_under_its_own_name(store: UsageStore) -> None:
     events = [
         Settled(identifier="a", offset=0, identifier_hash=2**63 + 1),

@@ -74,6 +74,12 @@ class SettledEvents:
         return self.hashes[self.is_counted]
 
     @property
+    def offsets(self) -> tuple[int, int]:
+        """[first, next) in the log. There is at least one event."""
+        column = self.table["log_offset"]
+        return column[0].as_py(), column[-1].as_py() + 1
+
+    @property
     def identifiers(self) -> pa.Table:
         """By hash: what finds an event again by its identifier."""
         at = pa.array(self.by_hash)

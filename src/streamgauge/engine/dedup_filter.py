@@ -42,6 +42,8 @@ class SegmentImage:
     capacity: int
     count: int
     last_ms: int
+    first_offset: int
+    next_offset: int
     blocks: NDArray[np.uint32]
 
 
@@ -56,14 +58,26 @@ class FilterImage:
     segments: Sequence[SegmentImage]
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Hashes, by their places among those that were asked for, and [first_offset, next_offset) of the log, outside of
+    which none of them was added by this segment."""
+
+    places: NDArray[np.int64]
+    first_offset: int
+    next_offset: int
+
+
 class Segment:
-    """A filter for up to `capacity` hashes. `last_ms` is when the latest claim in it was received."""
+    """A filter for up to `capacity` hashes. `last_ms` is when the latest claim in it was received; all of them stand
+    in the log at [first_offset, next_offset)."""
 
     def __init__(self, capacity: int, number: int = 0) -> None:
         self.number = number
         self.capacity = capacity
         self.count = 0
         self.last_ms = 0
+        self.first_offset = self.next_offset = 0
         self._blocks = np.zeros((max(capacity // HASHES_PER_BLOCK, 1), _WORDS), np.uint32)
 
     @classmethod
@@ -73,12 +87,15 @@ class Segment:
         if image.blocks.shape != segment._blocks.shape:
             raise ValueError(f"segment {image.number}: {image.blocks.shape} blocks, {segment._blocks.shape} expected")
         segment._blocks, segment.count, segment.last_ms = image.blocks, image.count, image.last_ms
+        segment.first_offset, segment.next_offset = image.first_offset, image.next_offset
         return segment
 
     def image(self) -> SegmentImage:
         """A full segment never changes again, so its image shares the blocks."""
         blocks = self._blocks if self.room <= 0 else self._blocks.copy()
-        return SegmentImage(self.number, self.capacity, self.count, self.last_ms, blocks)
+        return SegmentImage(
+            self.number, self.capacity, self.count, self.last_ms, self.first_offset, self.next_offset, blocks
+        )
 
     @property
     def room(self) -> int:
@@ -88,13 +105,15 @@ class Segment:
     def size_bytes(self) -> int:
         return self._blocks.nbytes
 
-    def add(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
-        """Without the compiled part `hashes` are ascending: then those of one block stand together, and can be joined
-        before they are written."""
+    def add(self, hashes: NDArray[np.uint64], last_ms: int, first_offset: int, next_offset: int) -> None:
+        """At least one hash. Without the compiled part they are ascending: then those of one block stand together, and
+        can be joined before they are written."""
         if native.compiled is None:
             self._add_here(hashes)
         else:
             native.compiled.filter_add(self._blocks, np.ascontiguousarray(hashes))
+        self.first_offset = min(self.first_offset, first_offset) if self.count else first_offset
+        self.next_offset = max(self.next_offset, next_offset)
         self.count += len(hashes)
         self.last_ms = max(self.last_ms, last_ms)
 
@@ -176,15 +195,19 @@ class DedupFilter:
     def size_bytes(self) -> int:
         return sum(segment.size_bytes for segment in self._segments)
 
-    def may_contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """False: certainly not added and still in the window. True: look it up."""
-        answer = np.zeros(len(hashes), np.bool_)
+    def sought(self, hashes: NDArray[np.uint64]) -> list[Sought]:
+        """What must be looked up, and where: each segment answers for itself. What none of them names was certainly
+        not added, or has left the window."""
+        found = []
         for segment in self._segments:
-            answer |= segment.may_contain(hashes)
-        return answer
+            places = np.flatnonzero(segment.may_contain(hashes))
+            if len(places):
+                found.append(Sought(places, segment.first_offset, segment.next_offset))
+        return found
 
-    def add(self, hashes: NDArray[np.uint64], last_ms: int) -> None:
-        """Add claims received until `last_ms`. `hashes` in any order; claims come in the order of their receipt."""
+    def add(self, hashes: NDArray[np.uint64], last_ms: int, first_offset: int, next_offset: int) -> None:
+        """Add claims received until `last_ms`, which stand in the log at [first_offset, next_offset). `hashes` in any
+        order; claims come in the order of their receipt."""
         if native.compiled is None:
             hashes = np.sort(hashes)
         while len(hashes):
@@ -192,7 +215,7 @@ class DedupFilter:
             if room <= 0:
                 self._segments.append(self._next_segment())
                 continue
-            self._segments[-1].add(hashes[:room], last_ms)
+            self._segments[-1].add(hashes[:room], last_ms, first_offset, next_offset)
             hashes = hashes[room:]
 
     def lack(self, before_ms: int) -> None:

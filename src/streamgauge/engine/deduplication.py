@@ -2,7 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +14,16 @@ from streamgauge.domain.identifier_hash import order_of
 from streamgauge.domain.received_events import ReceivedEvents
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.settlement import Claims
-from streamgauge.engine.dedup_filter import DedupFilter, FilterImage
+from streamgauge.engine.dedup_filter import DedupFilter, FilterImage, Sought
 from streamgauge.engine.kept_filter import KeptFilter
 from streamgauge.engine.ports.progress import Checkpoint
 from streamgauge.engine.ports.usage_store import UsageStore
 from streamgauge.engine.recent_claims import RecentClaims
 
 logger = logging.getLogger(__name__)
+
+# So few hashes of a segment are not asked for apart from those of others.
+TOGETHER_MAX: Final = 50
 
 
 class Deduplication:
@@ -66,7 +71,8 @@ class Deduplication:
         rebuilt.lack(since_ms)
         kept_count = rebuilt.count
         for hashes, last_ms in self._store.claimed_hashes(since_ms=since_ms, from_offset=from_offset):
-            rebuilt.add(hashes, last_ms)
+            # They come by day and hash: any of them may stand anywhere in what was read.
+            rebuilt.add(hashes, last_ms, from_offset, checkpoint.next_offset)
             if progress is not None:
                 progress(rebuilt.count - kept_count, total)
         self._recent.clear()
@@ -87,24 +93,30 @@ class Deduplication:
         Before a redriven event it is the window before its first receipt, and all that came since: however late it is
         redriven, and however often, it counts once.
         """
-        may_be_claimed = self._may_be_claimed(hashes)
+        sought = self._sought(hashes, below_offset)
         if events.first_receipt is None:
             since_ms = self._rules.claims_from_ms(events.records_at_ms)[events.record]
         else:
             since_ms = self._rules.claims_from_ms(events.first_received_at_ms)
             # The filter may have forgotten what lies so far back.
-            may_be_claimed |= events.first_offset != events.offset
+            redriven = np.flatnonzero(events.first_offset != events.offset)
+            sought.append(Sought(redriven, 0, below_offset))
         claims = Claims(np.zeros(len(hashes), np.bool_), since_ms)
-        candidates = np.flatnonzero(may_be_claimed)
+        may_be_claimed = np.zeros(len(hashes), np.bool_)
+        for each in sought:
+            may_be_claimed[each.places] = True
         # By hash, as claims are: in a storm of repeats most of the time went into jumping about in them.
-        candidates = candidates[order_of(hashes[candidates])]
+        candidates = _by_hash(np.flatnonzero(may_be_claimed), hashes)
         repeated = self._recent.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
         claims.by_earlier[candidates[repeated]] = True
-        # Only what the filter could not exclude gets here: old repeats, and one event in some hundreds.
-        candidates = candidates[~repeated]
-        if len(candidates):
+        # Only what the filter could not exclude gets here: old repeats, and one event in a thousand.
+        for each in _joined(sought, ~claims.by_earlier):
+            candidates = _by_hash(each.places, hashes)
             known = self._store.claims(
-                np.unique(hashes[candidates]), since_ms=int(since_ms.min()), below_offset=below_offset
+                np.unique(hashes[candidates]),
+                since_ms=int(since_ms.min()),
+                from_offset=each.first_offset,
+                below_offset=min(each.next_offset, below_offset),
             )
             repeated = known.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
             claims.by_earlier[candidates[repeated]] = True
@@ -117,7 +129,7 @@ class Deduplication:
         """
         self._recent.add(settled)
         with self._lock:
-            self._filter.add(settled.claimed_hashes, last_ms)
+            self._filter.add(settled.claimed_hashes, last_ms, *settled.offsets)
             self._filter.forget(self._rules.looks_back_to_ms(last_ms))
             self._unsaved += len(settled.claimed_hashes)
 
@@ -148,7 +160,25 @@ class Deduplication:
                 self._unsaved += unsaved
             raise
 
-    def _may_be_claimed(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def _sought(self, hashes: NDArray[np.uint64], below_offset: int) -> list[Sought]:
         with self._lock:
-            # A filter that is not filled yet has seen nothing, and would exclude everything.
-            return self._filter.may_contain(hashes) if self._is_filled else np.ones(len(hashes), np.bool_)
+            if self._is_filled:
+                return self._filter.sought(hashes)
+        # A filter that is not filled yet has seen nothing, and would exclude everything.
+        return [Sought(np.arange(len(hashes)), 0, below_offset)]
+
+
+def _by_hash(places: NDArray[np.int64], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return places[order_of(hashes[places])]
+
+
+def _joined(sought: Sequence[Sought], is_open: NDArray[np.bool_]) -> list[Sought]:
+    """What is still open of it; few of them together, since asking the store takes as long as looking for some tens."""
+    left = [replace(each, places=each.places[is_open[each.places]]) for each in sought]
+    many = [each for each in left if len(each.places) > TOGETHER_MAX]
+    few = [each for each in left if 0 < len(each.places) <= TOGETHER_MAX]
+    if few:
+        places = np.unique(np.concatenate([each.places for each in few]))
+        first_offset, next_offset = min(each.first_offset for each in few), max(each.next_offset for each in few)
+        many.append(Sought(places, first_offset, next_offset))
+    return many

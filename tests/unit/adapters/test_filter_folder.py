@@ -15,7 +15,7 @@ from streamgauge.engine.dedup_filter import FILTER_FORMAT, FilterImage, SegmentI
 
 def image(count: int) -> FilterImage:
     blocks = [np.full((4, 8), number + count, np.uint32) for number in range(2)]
-    segments = [SegmentImage(0, 64, 64, 1, blocks[0]), SegmentImage(1, 64, count, 2, blocks[1])]
+    segments = [SegmentImage(0, 64, 64, 1, 0, 90, blocks[0]), SegmentImage(1, 64, count, 2, 80, 100, blocks[1])]
     return FilterImage(count, 70, 0, segments)
 
 
@@ -29,6 +29,7 @@ def test_it_is_found_by_the_next_process_and_by_no_other_store(folder: Path) -> 
     found = FilterFolder(folder, "a").load()
     assert found is not None
     assert found.next_offset == 5
+    assert [(each.first_offset, each.next_offset) for each in found.segments] == [(0, 90), (80, 100)]
     assert FilterFolder(folder, "b").load() is None
 
 

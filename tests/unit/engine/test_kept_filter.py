@@ -13,7 +13,7 @@ from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
 from streamgauge.adapters.memory.filter_files import MemoryFilterFiles
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.errors import StorageFull
-from streamgauge.engine import dedup_filter
+from streamgauge.engine import dedup_filter, deduplication
 from streamgauge.engine.dedup_filter import FilterImage
 from streamgauge.engine.ports.filter_files import FilterFiles
 from tests.support.world import DAY_MS, HOUR_MS, TENANT, Event, World
@@ -206,10 +206,11 @@ steps = st.lists(
 )
 
 
-@given(steps)
-def test_fates_do_not_depend_on_what_was_kept_and_when(steps: list[list[str] | str]) -> None:
+@given(steps, st.sampled_from([0, 1, 50]))
+def test_fates_do_not_depend_on_what_was_kept_and_when(steps: list[list[str] | str], together_max: int) -> None:
     """Beside a world that keeps nothing: the same steps give every event the same fate."""
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(deduplication, "TOGETHER_MAX", together_max)
         monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MIN", 2)
         monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MAX", 8)
         fates = [_lived(steps, MemoryFilterFiles()), _lived(steps, NothingKept())]
@@ -266,9 +267,9 @@ class FailingToAdvance:
 
 def test_images_share_no_blocks_with_a_segment_that_can_still_change() -> None:
     filter = dedup_filter.DedupFilter()
-    filter.add(np.array([1], np.uint64), 5)
+    filter.add(np.array([1], np.uint64), 5, 0, 1)
     (before,) = filter.images()
-    filter.add(np.array([2**63], np.uint64), 6)
+    filter.add(np.array([2**63], np.uint64), 6, 1, 2)
     (after,) = filter.images()
     assert not np.array_equal(before.blocks, after.blocks)
     with pytest.raises(ValueError, match="blocks"):

@@ -82,14 +82,20 @@ class ClickHouseStore:
             writer.write(steps.LATESTS_CANCELLED, latests_cancelled_rows(cancellations), of_step)
         self._parts.check()
 
-    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> KnownClaims:
+    def claims(
+        self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int, from_offset: int = 0
+    ) -> KnownClaims:
         nothing = KnownClaims.of(CLAIM_SCHEMA.empty_table(), np.empty(0, np.uint64))
         if not len(hashes):
             return nothing
         with translated("look up identifiers"):
             places = self._seek(
                 hashes,
-                lambda listed: _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset),
+                lambda listed: (
+                    _offsets_sql(self._database, listed, since_ms=since_ms, below_offset=below_offset)
+                    # Leaves whole parts out.
+                    + f" AND log_offset >= {from_offset:d}"
+                ),
             )
             if not len(places):
                 return nothing

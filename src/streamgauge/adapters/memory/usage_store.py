@@ -63,12 +63,14 @@ class MemoryUsageStore:
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
 
-    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> KnownClaims:
+    def claims(
+        self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int, from_offset: int = 0
+    ) -> KnownClaims:
         wanted = set(hashes.tolist())
         found = [
             (tenant, identifier_hash, event)
             for tenant, identifier_hash, event, _ in self._counted(since_ms)
-            if identifier_hash in wanted and event.log_offset < below_offset
+            if identifier_hash in wanted and from_offset <= event.log_offset < below_offset
         ]
         rows = [
             [tenant.account_id, tenant.livemode, event.identifier, event.received_at_ms, event.log_offset]

@@ -10,7 +10,7 @@ import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ class _Written:
     capacity: int
     count: int
     last_ms: int
+    first_offset: int
+    next_offset: int
     checksum: int
 
     @property
@@ -71,7 +73,7 @@ class FilterFolder:
                 "next_offset": image.next_offset,
                 "received_at_ms": image.received_at_ms,
                 "since_ms": image.since_ms,
-                "segments": [[e.number, e.capacity, e.count, e.last_ms, e.checksum] for e in entries],
+                "segments": [list(astuple(each)) for each in entries],
             }
             write(self._list, json.dumps({"filter": body, "checksum": _checksum(body)}) + "\n")
             self._written = {(each.number, each.count): each for each in entries}
@@ -90,7 +92,15 @@ class FilterFolder:
             return known
         content = np.ascontiguousarray(segment.blocks, "<u4")
         checksum = zlib.crc32(content.data)
-        entry = _Written(segment.number, segment.capacity, segment.count, segment.last_ms, checksum)
+        entry = _Written(
+            segment.number,
+            segment.capacity,
+            segment.count,
+            segment.last_ms,
+            segment.first_offset,
+            segment.next_offset,
+            checksum,
+        )
         write_bytes(self._folder / entry.file_name, content.data)
         return entry
 
@@ -116,7 +126,9 @@ class FilterFolder:
         if zlib.crc32(content.data) != entry.checksum:
             raise ValueError(f"{entry.file_name} does not match its checksum")
         blocks = content.reshape(-1, _WORDS).astype(np.uint32, copy=False)
-        image = SegmentImage(entry.number, entry.capacity, entry.count, entry.last_ms, blocks)
+        image = SegmentImage(
+            entry.number, entry.capacity, entry.count, entry.last_ms, entry.first_offset, entry.next_offset, blocks
+        )
         Segment.of(image)
         return image
 

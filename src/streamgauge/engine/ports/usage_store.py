@@ -58,8 +58,11 @@ class UsageStore(Protocol):
         cancelled twice: the caller has looked.
         """
 
-    def claims(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> KnownClaims:
-        """The counted events with one of these hashes, received at or after `since_ms`, logged below `below_offset`.
+    def claims(
+        self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int, from_offset: int = 0
+    ) -> KnownClaims:
+        """The counted events with one of these hashes, received at or after `since_ms`, logged at or after
+        `from_offset` and below `below_offset`: the fewer lie between, the quicker.
 
         Several claims of one identifier are possible when one fell out of the deduplication window before the next.
         """
