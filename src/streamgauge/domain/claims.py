@@ -25,6 +25,15 @@ CLAIM_SCHEMA: Final = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Claims that were received at `since_ms` or later and stand in the log at [from_offset, below_offset)."""
+
+    since_ms: int
+    from_offset: int
+    below_offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class KnownClaims:
     """Claims by the hash of their identifiers: `hashes` ascend, and the claim of each is that of `rows` in `events`
     (the columns of CLAIM_SCHEMA, words plain or numbered). One identifier may have several."""
@@ -41,6 +50,11 @@ class KnownClaims:
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    @property
+    def first_offset(self) -> int:
+        """Of the first event, whether it is a claim or not. There is at least one, and they are in log order."""
+        return int(self.events["log_offset"][0].as_py())
 
     def repeated(
         self,

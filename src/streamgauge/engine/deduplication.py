@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.domain.claims import KnownClaims, Where
 from streamgauge.domain.counting_rules import RulesHistory
 from streamgauge.domain.identifier_hash import order_of
 from streamgauge.domain.received_events import ReceivedEvents
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # So few hashes of a segment are not asked for apart from those of others.
 TOGETHER_MAX: Final = 50
+# Of so many the store is first asked for those that stand together.
+NEIGHBOURS_MIN: Final = 10_000
 
 
 class Deduplication:
@@ -101,26 +104,21 @@ class Deduplication:
             # The filter may have forgotten what lies so far back.
             redriven = np.flatnonzero(events.first_offset != events.offset)
             sought.append(Sought(redriven, 0, below_offset))
-        claims = Claims(np.zeros(len(hashes), np.bool_), since_ms)
-        may_be_claimed = np.zeros(len(hashes), np.bool_)
-        for each in sought:
-            may_be_claimed[each.places] = True
-        # By hash, as claims are: in a storm of repeats most of the time went into jumping about in them.
-        candidates = _by_hash(np.flatnonzero(may_be_claimed), hashes)
-        repeated = self._recent.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
-        claims.by_earlier[candidates[repeated]] = True
+        is_repeated = np.zeros(len(hashes), np.bool_)
+
+        def mark(known: KnownClaims | RecentClaims, rows: NDArray[np.int64]) -> None:
+            is_repeated[rows[known.repeated(events, hashes, rows, since_ms, below_offset=below_offset)]] = True
+
+        mark(self._recent, _by_hash(_places_of(sought, from_offset=self._recent.first_offset), hashes))
         # Only what the filter could not exclude gets here: old repeats, and one event in a thousand.
-        for each in _joined(sought, ~claims.by_earlier):
-            candidates = _by_hash(each.places, hashes)
-            known = self._store.claims(
-                np.unique(hashes[candidates]),
-                since_ms=int(since_ms.min()),
-                from_offset=each.first_offset,
-                below_offset=min(each.next_offset, below_offset),
-            )
-            repeated = known.repeated(events, hashes, candidates, since_ms, below_offset=below_offset)
-            claims.by_earlier[candidates[repeated]] = True
-        return claims
+        for each in _joined(sought, ~is_repeated):
+            where = Where(int(since_ms.min()), each.first_offset, min(each.next_offset, below_offset))
+            rows = _by_hash(each.places, hashes)
+            if len(rows) >= NEIGHBOURS_MIN:
+                mark(self._store.neighbouring_claims(_distinct(hashes[rows]), where), rows)
+                rows = rows[~is_repeated[rows]]
+            mark(self._store.claims(_distinct(hashes[rows]), where), rows)
+        return Claims(is_repeated, since_ms)
 
     def claim(self, settled: SettledEvents, last_ms: int) -> None:
         """Remember what a step counts, which was received until `last_ms`, and forget what left the window by then.
@@ -169,7 +167,20 @@ class Deduplication:
 
 
 def _by_hash(places: NDArray[np.int64], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """In the order in which claims are: in a storm of repeats most of the time went into jumping about in them."""
     return places[order_of(hashes[places])]
+
+
+def _distinct(ascending: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    is_first = np.ones(len(ascending), np.bool_)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    return ascending[is_first]
+
+
+def _places_of(sought: Sequence[Sought], *, from_offset: int) -> NDArray[np.int64]:
+    """Of all hashes that may stand at the offset or behind it."""
+    places = [each.places for each in sought if each.next_offset > from_offset]
+    return places[0] if len(places) == 1 else np.unique(np.concatenate([np.empty(0, np.int64), *places]))
 
 
 def _joined(sought: Sequence[Sought], is_open: NDArray[np.bool_]) -> list[Sought]:
@@ -178,7 +189,6 @@ def _joined(sought: Sequence[Sought], is_open: NDArray[np.bool_]) -> list[Sought
     many = [each for each in left if len(each.places) > TOGETHER_MAX]
     few = [each for each in left if 0 < len(each.places) <= TOGETHER_MAX]
     if few:
-        places = np.unique(np.concatenate([each.places for each in few]))
         first_offset, next_offset = min(each.first_offset for each in few), max(each.next_offset for each in few)
-        many.append(Sought(places, first_offset, next_offset))
+        many.append(Sought(_places_of(few, from_offset=0), first_offset, next_offset))
     return many

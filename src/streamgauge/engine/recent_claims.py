@@ -45,6 +45,12 @@ class RecentClaims:
             self._steps.clear()
             self._count = 0
 
+    @property
+    def first_offset(self) -> int:
+        """No claim here stands before it in the log."""
+        with self._lock:
+            return self._steps[0].first_offset if self._steps else 0
+
     def repeated(
         self,
         events: ReceivedEvents,

@@ -206,11 +206,14 @@ steps = st.lists(
 )
 
 
-@given(steps, st.sampled_from([0, 1, 50]))
-def test_fates_do_not_depend_on_what_was_kept_and_when(steps: list[list[str] | str], together_max: int) -> None:
+@given(steps, st.sampled_from([0, 1, 50]), st.sampled_from([1, 3, 100]))
+def test_fates_do_not_depend_on_what_was_kept_and_when(
+    steps: list[list[str] | str], together_max: int, neighbours_min: int
+) -> None:
     """Beside a world that keeps nothing: the same steps give every event the same fate."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(deduplication, "TOGETHER_MAX", together_max)
+        monkeypatch.setattr(deduplication, "NEIGHBOURS_MIN", neighbours_min)
         monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MIN", 2)
         monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MAX", 8)
         fates = [_lived(steps, MemoryFilterFiles()), _lived(steps, NothingKept())]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
-from streamgauge.domain.claims import CLAIM_SCHEMA, KnownClaims
+from streamgauge.domain.claims import CLAIM_SCHEMA, KnownClaims, Where
 from streamgauge.domain.decimals import EXACT
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
@@ -63,14 +63,12 @@ class MemoryUsageStore:
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
 
-    def claims(
-        self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int, from_offset: int = 0
-    ) -> KnownClaims:
+    def claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
         wanted = set(hashes.tolist())
         found = [
             (tenant, identifier_hash, event)
-            for tenant, identifier_hash, event, _ in self._counted(since_ms)
-            if identifier_hash in wanted and from_offset <= event.log_offset < below_offset
+            for tenant, identifier_hash, event, _ in self._counted(where.since_ms)
+            if identifier_hash in wanted and where.from_offset <= event.log_offset < where.below_offset
         ]
         rows = [
             [tenant.account_id, tenant.livemode, event.identifier, event.received_at_ms, event.log_offset]
@@ -80,6 +78,10 @@ class MemoryUsageStore:
         return KnownClaims.of(
             pa.table(columns, schema=CLAIM_SCHEMA), np.array([each for _, each, _ in found], np.uint64)
         )
+
+    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+        # Nothing is quicker here; whoever asks must get along with every second one.
+        return self.claims(hashes[::2], where)
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
         wanted = set(hashes.tolist())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
-from streamgauge.domain.claims import KnownClaims
+from streamgauge.domain.claims import KnownClaims, Where
 from streamgauge.domain.meter import EventTimeWindow, Meter
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.settled_events import SettledEvents
@@ -58,14 +58,15 @@ class UsageStore(Protocol):
         cancelled twice: the caller has looked.
         """
 
-    def claims(
-        self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int, from_offset: int = 0
-    ) -> KnownClaims:
-        """The counted events with one of these hashes, received at or after `since_ms`, logged at or after
-        `from_offset` and below `below_offset`: the fewer lie between, the quicker.
+    def claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+        """The counted events with one of these hashes: the narrower `where` is, the quicker.
 
         Several claims of one identifier are possible when one fell out of the deduplication window before the next.
         """
+
+    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+        """Some of `claims`, those that stand together in the log, what a client sent at one time and sends again; and
+        others that stand between. Of many hashes they are found much sooner; what is not found must be asked for."""
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:
         """Like `claims`, with all that a cancellation must know. Cancellations logged at or after `below_offset` are
