@@ -50,6 +50,7 @@ from streamgauge.engine.receipts import Receipts
 from streamgauge.engine.recently_touched import RecentlyTouched
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.summaries import Summaries
+from streamgauge.engine.summary_walks import SummaryWalks
 from streamgauge.engine.unapplied import Unapplied
 from tests.support.notifying import notifications_on
 
@@ -261,7 +262,9 @@ class Service:
         self._resources.callback(lambda: asyncio.run(self.commit.close()))
         self.idempotency = Idempotency(self.control, clock)
         self.sessions = Sessions(self.control, clock, self._entropy, lifetime_seconds=SESSION_SECONDS)
-        self.summaries = Summaries(self.meters, self.store)
+        self.summaries = Summaries(
+            self.meters, self.store, SummaryWalks(lambda: self.progress.checkpoint().next_offset)
+        )
         self.receipts = Receipts(unapplied, self.store)
 
     def stop(self) -> None:

@@ -53,6 +53,7 @@ from streamgauge.engine.retention import RetentionPeriod
 from streamgauge.engine.sessions import Sessions
 from streamgauge.engine.status import Edges, Status
 from streamgauge.engine.summaries import Summaries
+from streamgauge.engine.summary_walks import SummaryWalks
 from streamgauge.engine.unapplied import Unapplied
 
 FilterProgress = Callable[[int, int], None]
@@ -163,7 +164,7 @@ def build_engine(config: Config, folder: DataFolder, on_fatal: OnFatal, on_filte
             deliveries=Deliveries(control, notifying.outbox, clock, delivering.wake),
             meter_events=meter_events,
             adjustments=Adjustments(log_seen, progress_seen, store, unapplied, backlog, clock),
-            summaries=Summaries(meters, store),
+            summaries=Summaries(meters, store, SummaryWalks(lambda: progress_seen.checkpoint().next_offset)),
             receipts=receipts,
             event_list=EventList(search, log_seen, progress_seen, receipts, explanations),
             dead_letters=DeadLetterBook(letters),

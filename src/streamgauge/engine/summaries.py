@@ -9,15 +9,17 @@ from streamgauge.domain.summary import SummaryRow, aligned_range, summary_id
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import Listed, Page
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore, WindowTotal
+from streamgauge.engine.summary_walks import ROWS_MAX, SummaryWalks
 
 # More windows than a range can hold: ten years of hours.
 _WINDOWS_MAX: Final = 100_000
 
 
 class Summaries:
-    def __init__(self, meters: Meters, store: UsageStore) -> None:
+    def __init__(self, meters: Meters, store: UsageStore, walks: SummaryWalks) -> None:
         self._meters = meters
         self._store = store
+        self._walks = walks
 
     def query(
         self,
@@ -36,31 +38,34 @@ class Summaries:
         meter = self._meters.get(tenant, meter_id)
         asked = aligned_range(start_s, end_s, grouping)
 
-        def windows(limit: int) -> list[WindowTotal]:
+        def rows(limit: int) -> tuple[SummaryRow, ...]:
             query = SummaryQuery(meter=meter, customer_id=customer_id, range=asked, grouping=grouping, limit=limit)
-            return list(self._store.totals(query))
+            return tuple(_row(meter.id, customer_id, total) for total in self._store.totals(query))
 
-        def row(total: WindowTotal) -> SummaryRow:
-            return SummaryRow(
-                id=summary_id(meter.id, customer_id, total.window),
-                meter_id=meter.id,
-                start_s=total.window.start_s,
-                end_s=total.window.end_s,
-                value=total.value,
-            )
-
+        key = (meter.id, customer_id, asked, grouping)
         cursor = page.starting_after or page.ending_before
         if cursor is None:
-            found = windows(page.limit + 1)
-            return Listed(tuple(map(row, found[: page.limit])), len(found) > page.limit)
+            # Whatever the page's size, the store adds up all windows.
+            found = self._walks.read(key, lambda: rows(ROWS_MAX + 1)).rows
+            return Listed(found[: page.limit], len(found) > page.limit)
         # A cursor is a row of the same list, so that is read whole: some 840 hours at most in the 35 days that events
         # can lie back; older ranges only hold what was counted then.
-        found = windows(_WINDOWS_MAX)
-        at = next((at for at, total in enumerate(found) if row(total).id == cursor), None)
+        walk = self._walks.continued(key) or self._walks.read(key, lambda: rows(_WINDOWS_MAX))
+        at = walk.places.get(cursor)
         if at is None:
             raise UnknownCursor(cursor, param="starting_after" if page.starting_after else "ending_before")
         if page.starting_after:
-            after = found[at + 1 :]
-            return Listed(tuple(map(row, after[: page.limit])), len(after) > page.limit)
-        before = found[:at]
-        return Listed(tuple(map(row, before[-page.limit :])), len(before) > page.limit)
+            after = walk.rows[at + 1 :]
+            return Listed(after[: page.limit], len(after) > page.limit)
+        before = walk.rows[:at]
+        return Listed(before[-page.limit :], len(before) > page.limit)
+
+
+def _row(meter_id: str, customer_id: str, total: WindowTotal) -> SummaryRow:
+    return SummaryRow(
+        id=summary_id(meter_id, customer_id, total.window),
+        meter_id=meter_id,
+        start_s=total.window.start_s,
+        end_s=total.window.end_s,
+        value=total.value,
+    )

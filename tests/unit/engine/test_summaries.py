@@ -13,7 +13,9 @@ from streamgauge.domain.meter import EventTimeWindow, Meter
 from streamgauge.domain.summary import SummaryRow
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import Listed, Page
+from streamgauge.engine.ports.usage_store import SummaryQuery
 from streamgauge.engine.summaries import Summaries
+from streamgauge.engine.summary_walks import SummaryWalks
 from tests.support.notifying import notifications_on
 from tests.support.world import DAY_MS, HOUR_MS, START_MS, TENANT, Event, World
 
@@ -53,7 +55,8 @@ def bench() -> Bench:
     world.apply()
     notifications = notifications_on(world.control, SystemClock(), SystemEntropy())
     meters = Meters(world.control, world.catalogue, SystemEntropy(), notifications, meter_snapshot)
-    return Bench(world, meter, Summaries(meters, world.store))
+    walks = SummaryWalks(lambda: world.progress.checkpoint().next_offset)
+    return Bench(world, meter, Summaries(meters, world.store, walks))
 
 
 def test_without_a_grouping_the_range_is_one_summary(bench: Bench) -> None:
@@ -139,3 +142,40 @@ def test_a_meter_of_another_mode_is_not_found(bench: Bench) -> None:
 def test_a_range_that_is_not_aligned_is_refused(bench: Bench) -> None:
     with pytest.raises(InvalidRequest):
         bench.summaries.query(TENANT, bench.meter.id, "cus_1", START_S + 60, END_S, HOUR, Page())
+
+
+def test_a_walk_through_the_pages_asks_the_store_once_and_sees_what_is_applied_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    meter = world.add_meter()
+    world.add_customer()
+    world.accept(
+        *(Event(f"e{hour}", value="1", timestamp_ms=START_S * 1000 + hour * HOUR_MS) for hour in HOURS_WITH_USAGE)
+    )
+    world.apply()
+    asked: list[SummaryQuery] = []
+    totals = world.store.totals
+
+    def counting(query: SummaryQuery) -> object:
+        asked.append(query)
+        return totals(query)
+
+    monkeypatch.setattr(world.store, "totals", counting)
+    notifications = notifications_on(world.control, SystemClock(), SystemEntropy())
+    meters = Meters(world.control, world.catalogue, SystemEntropy(), notifications, meter_snapshot)
+    bench = Bench(
+        world, meter, Summaries(meters, world.store, SummaryWalks(lambda: world.progress.checkpoint().next_offset))
+    )
+    page = bench.query(HOUR, limit=2)
+    page = bench.query(HOUR, limit=2, starting_after=page.items[-1].id)
+    assert bench.hours(page) == [30, 5]
+    assert len(asked) == 1
+    world.accept(Event("late", value="9", timestamp_ms=START_S * 1000 + 2 * HOUR_MS))
+    world.apply()
+    page = bench.query(HOUR, limit=2, starting_after=page.items[-1].id)
+    assert bench.hours(page) == [2, 1]
+    assert [row.value for row in page.items] == [Decimal(10), Decimal(1)]
+    assert len(asked) == 2
+    bench.query(HOUR, limit=2)
+    assert len(asked) == 3
