@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.load import percentile
+
 PACKAGES = ("streamgauge", "chdb-core", "clickhouse-connect", "msgspec", "numpy", "pyarrow", "uvicorn", "uvloop")
 _STOLEN_TICKS = 8  # a place in the first line of /proc/stat, after the word `cpu`
 FSYNC_SAMPLES = 100
 FSYNC_BYTES = 4096
 WRITES, WRITE_BYTES = 32, 4 * 2**20
+CORE_SAMPLES, CORE_ADDITIONS = 600, 100_000
 # Set by the benchmark itself; all other settings reach the server and change what is measured.
 OWN_SETTINGS = ("STREAMGAUGE_SECRET_KEY", "STREAMGAUGE_UNKNOWN_CUSTOMERS")
 
@@ -22,6 +25,8 @@ class Machine:
     """`fsync_ms_p50`: appending 4 KiB and fsync, on the disk that the server's folder lies on. Durability costs at
     least this much per group of requests; a figure far below 0.1 ms says that the disk has a cache, or is memory.
     `disk_mb_per_second`: writing a file of some size in large pieces and one fsync at its end.
+    `core_ms_p50`, `core_ms_p99`: the same additions again and again, before the server starts. What a core takes so
+    much longer for at times, no latency can be without.
     """
 
     cpu: str
@@ -32,12 +37,15 @@ class Machine:
     filesystem: str
     fsync_ms_p50: float
     disk_mb_per_second: float
+    core_ms_p50: float
+    core_ms_p99: float
     versions: dict[str, str]
     settings: dict[str, str]
 
 
 def describe(data_dir: Path) -> Machine:
     """The machine as the server sees it whose folder will be in `data_dir`, which exists."""
+    core_ms = _core_ms()
     return Machine(
         cpu=_cpu(),
         cpus=cores(),
@@ -47,6 +55,8 @@ def describe(data_dir: Path) -> Machine:
         filesystem=_filesystem(data_dir),
         fsync_ms_p50=_fsync_ms_p50(data_dir),
         disk_mb_per_second=_disk_mb_per_second(data_dir),
+        core_ms_p50=round(percentile(core_ms, 50), 2),
+        core_ms_p99=round(percentile(core_ms, 99), 2),
         versions={name: _version(name) for name in PACKAGES},
         settings={
             name: value
@@ -115,6 +125,16 @@ def _disk_mb_per_second(folder: Path) -> float:
     finally:
         os.close(descriptor)
         path.unlink()
+
+
+def _core_ms() -> list[float]:
+    """Ascending."""
+    samples: list[float] = []
+    for _ in range(CORE_SAMPLES):
+        began = time.perf_counter()
+        sum(range(CORE_ADDITIONS))
+        samples.append((time.perf_counter() - began) * 1e3)
+    return sorted(samples)
 
 
 def _version(package: str) -> str:

@@ -70,6 +70,7 @@ def show(console: Console, title: str, figures: Sequence[Figure], samples: int, 
     console.print(
         f"{checked:,} totals compared, all exact. {machine.cpus} × {machine.cpu}, {machine.memory_gib} GiB,"
         f" {machine.filesystem} (4 KiB and fsync: {machine.fsync_ms_p50} ms), Python {machine.python},"
+        f" one core for the same work {machine.core_ms_p50} ms (p99 {machine.core_ms_p99}),"
         " load generator on the same machine.",
         highlight=False,
     )
