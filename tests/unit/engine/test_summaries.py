@@ -11,6 +11,7 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.errors import InvalidRequest, NotFound
 from streamgauge.domain.meter import EventTimeWindow, Meter
 from streamgauge.domain.summary import SummaryRow
+from streamgauge.engine import summaries, summary_walks
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import Listed, Page
 from streamgauge.engine.ports.usage_store import SummaryQuery
@@ -41,7 +42,7 @@ class Bench:
         return [(row.start_s - START_S) // 3_600 for row in listed.items]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bench() -> Bench:
     world = World()
     meter = world.add_meter()
@@ -102,6 +103,20 @@ def test_paging_backward_meets_every_window_once_and_pages_stay_newest_first(ben
         has_more = page.has_more
         assert has_more == (len(met) < len(HOURS_WITH_USAGE))
         cursor = page.items[0].id
+    assert met == HOURS_WITH_USAGE[::-1]
+
+
+@pytest.mark.parametrize("kept_max", range(1, 9))
+def test_a_list_too_long_to_be_kept_is_met_whole_too(
+    bench: Bench, kept_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries, "ROWS_MAX", kept_max)
+    monkeypatch.setattr(summary_walks, "ROWS_MAX", kept_max)
+    page = bench.query(HOUR, limit=1)
+    met = bench.hours(page)
+    while page.has_more:
+        page = bench.query(HOUR, limit=1, starting_after=page.items[-1].id)
+        met += bench.hours(page)
     assert met == HOURS_WITH_USAGE[::-1]
 
 
