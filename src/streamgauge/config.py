@@ -102,7 +102,7 @@ class Config:
         minimum=2**20,
     )
     apply_events_max: int = setting(
-        500_000, "Events applied to the usage store in one step.", minimum=100, maximum=1_000_000
+        300_000, "Events applied to the usage store in one step.", minimum=100, maximum=1_000_000
     )
     apply_interval_ms: int = setting(
         400,
