@@ -52,6 +52,16 @@ def test_a_claim_is_found_by_its_identifier() -> None:
     assert repeated(recent, ["b", "x", "c", "a"]) == [True, False, True, True]
 
 
+def test_it_says_from_where_on_in_the_log_it_may_find_a_claim() -> None:
+    recent = RecentClaims(claims_max=2)
+    assert recent.first_offset == 0
+    recent.add(step(["a"], first_offset=5))
+    recent.add(step(["b"], first_offset=8))
+    assert recent.first_offset == 5
+    recent.add(step(["c"], first_offset=9))
+    assert recent.first_offset == 8
+
+
 def test_what_was_rejected_or_repeated_has_no_claim() -> None:
     recent = RecentClaims()
     recent.add(step(["a", "a", "b"], value="not a number"))

@@ -54,6 +54,10 @@ def bench() -> Bench:
         )
     )
     world.apply()
+    return bench_of(world, meter)
+
+
+def bench_of(world: World, meter: Meter) -> Bench:
     notifications = notifications_on(world.control, SystemClock(), SystemEntropy())
     meters = Meters(world.control, world.catalogue, SystemEntropy(), notifications, meter_snapshot)
     walks = SummaryWalks(lambda: world.progress.checkpoint().next_offset)
@@ -177,11 +181,7 @@ def test_a_walk_through_the_pages_asks_the_store_once_and_sees_what_is_applied_m
         return totals(query)
 
     monkeypatch.setattr(world.store, "totals", counting)
-    notifications = notifications_on(world.control, SystemClock(), SystemEntropy())
-    meters = Meters(world.control, world.catalogue, SystemEntropy(), notifications, meter_snapshot)
-    bench = Bench(
-        world, meter, Summaries(meters, world.store, SummaryWalks(lambda: world.progress.checkpoint().next_offset))
-    )
+    bench = bench_of(world, meter)
     page = bench.query(HOUR, limit=2)
     page = bench.query(HOUR, limit=2, starting_after=page.items[-1].id)
     assert bench.hours(page) == [30, 5]
@@ -194,3 +194,27 @@ def test_a_walk_through_the_pages_asks_the_store_once_and_sees_what_is_applied_m
     assert len(asked) == 2
     bench.query(HOUR, limit=2)
     assert len(asked) == 3
+
+
+def test_walks_of_several_customers_at_a_time_each_meet_their_own_windows() -> None:
+    world = World()
+    meter = world.add_meter()
+    usage = {"cus_1": [0, 2, 4, 6], "cus_2": [1, 2, 3]}
+    for customer, hours in usage.items():
+        world.add_customer(customer)
+        world.accept(
+            *(
+                Event(f"{customer}-{hour}", customer=customer, timestamp_ms=START_S * 1000 + hour * HOUR_MS)
+                for hour in hours
+            )
+        )
+    world.apply()
+    bench = bench_of(world, meter)
+    pages = {customer: bench.query(HOUR, customer=customer, limit=1) for customer in usage}
+    met = {customer: bench.hours(page) for customer, page in pages.items()}
+    while any(page.has_more for page in pages.values()):
+        for customer, page in pages.items():
+            if page.has_more:
+                pages[customer] = bench.query(HOUR, customer=customer, limit=1, starting_after=page.items[-1].id)
+                met[customer] += bench.hours(pages[customer])
+    assert met == {customer: hours[::-1] for customer, hours in usage.items()}
