@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from streamgauge.domain.account import Account, Tenant
-from streamgauge.domain.claims import KnownClaims, Where
+from streamgauge.domain.claims import ClaimRange, KnownClaims
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.engine.ports.usage_store import UsageStore
@@ -140,7 +140,7 @@ def test_claims_are_those_since_a_moment_and_below_an_offset(
         claims_of(store, asked, since_ms=since_ms, below_offset=below_offset), key=lambda c: c.received_at_ms
     )
     assert [claim.identifier for claim in found] == expected
-    known = store.claims(asked, Where(since_ms, 0, below_offset))
+    known = store.claims(asked, ClaimRange(since_ms, 0, below_offset))
     names = known.events["identifier"].take(pa.array(known.rows)).to_pylist()
     assert dict(zip(names, known.hashes.tolist(), strict=True)) == {name: hash_of(name) for name in expected}
     assert [claim.received_at_ms for claim in found] == [e.received_at_ms for e in events if e.identifier in expected]
@@ -153,7 +153,7 @@ def test_claims_are_those_of_a_part_of_the_log(store: UsageStore, first: int, en
     for event in events:
         store.insert(settled([event]), step=event.offset)
     asked = hashes(*(event.hash for event in events))
-    known = store.claims(asked, Where(0, first, end))
+    known = store.claims(asked, ClaimRange(0, first, end))
     assert sorted(known.events["log_offset"].to_pylist()) == [each for each in offsets if first <= each < end]
 
 
@@ -172,8 +172,9 @@ def test_of_what_is_sent_again_most_is_found_among_neighbours_and_all_of_it_is_c
         store.insert(settled(events[start : start + 3_000]), step=start)
     again = [each for each in events if 1_000 <= each.offset < 2_200 or 6_000 <= each.offset < 7_500]
     asked = np.unique(hashes(*(each.hash for each in again), *range(50)))
-    where = Where(START_MS + 1_100, 1_200, 7_400)
-    neighbours, claims = store.neighbouring_claims(asked, where), store.claims(asked, where)
+    # Of the first the receipt is the lower bound, of the second the place in the log.
+    where = ClaimRange(START_MS + 1_300, 1_200, 7_400)
+    later = ClaimRange(START_MS + 1_000, 1_300, 7_400)
 
     def found(known: KnownClaims) -> dict[int, int]:
         """Offset and hash of each."""
@@ -182,18 +183,19 @@ def test_of_what_is_sent_again_most_is_found_among_neighbours_and_all_of_it_is_c
         return dict(zip(offsets, known.hashes.tolist(), strict=True))
 
     counted = {each.offset: each.hash for each in events if each.status is Fate.COUNTED}
-    expected = {each.offset: each.hash for each in again if 1_200 <= each.offset < 7_400 and each.offset in counted}
-    assert found(claims) == expected
-    near = found(neighbours)
-    assert near.items() <= counted.items()
-    assert all(1_200 <= offset < 7_400 for offset in near)
-    assert len(near.keys() & expected.keys()) > len(expected) // 3
+    expected = {each.offset: each.hash for each in again if 1_300 <= each.offset < 7_400 and each.offset in counted}
+    for each in (where, later):
+        assert found(store.claims(asked, each)) == expected
+        near = found(store.neighbouring_claims(asked, each))
+        assert near.items() <= counted.items()
+        assert all(1_300 <= offset < 7_400 for offset in near)
+        assert len(near.keys() & expected.keys()) > len(expected) // 3
 
 
 def test_a_few_have_no_neighbours_worth_reading(store: UsageStore) -> None:
     store.insert(settled([Settled(identifier="a", offset=0)]), step=0)
     for asked in (hashes(), hashes(5), np.arange(1_000, dtype=np.uint64)):
-        assert len(store.neighbouring_claims(asked, Where(0, 0, 9))) == 0
+        assert len(store.neighbouring_claims(asked, ClaimRange(0, 0, 9))) == 0
 
 
 def test_identifiers_that_share_a_hash_are_claimed_each_under_its_own_name(store: UsageStore) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation
-from streamgauge.domain.claims import Where
+from streamgauge.domain.claims import ClaimRange
 from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
 from streamgauge.domain.settled_events import milliseconds
 from streamgauge.domain.span import Span
@@ -98,7 +98,7 @@ class Claim:
 
 def claims_of(store: UsageStore, asked: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> list[Claim]:
     """What the store answers to `claims`, one by one."""
-    known = store.claims(asked, Where(since_ms, 0, below_offset))
+    known = store.claims(asked, ClaimRange(since_ms, 0, below_offset))
     assert known.hashes.tolist() == sorted(known.hashes.tolist())
     rows = known.events.take(pa.array(known.rows)).to_pylist()
     assert set(known.hashes.tolist()) <= set(asked.tolist()) and len(rows) == len(known)

@@ -25,7 +25,7 @@ CLAIM_SCHEMA: Final = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class ClaimRange:
     """Claims that were received at `since_ms` or later and stand in the log at [from_offset, below_offset)."""
 
     since_ms: int
@@ -50,11 +50,6 @@ class KnownClaims:
 
     def __len__(self) -> int:
         return len(self.hashes)
-
-    @property
-    def first_offset(self) -> int:
-        """Of the first event, whether it is a claim or not. There is at least one, and they are in log order."""
-        return int(self.events["log_offset"][0].as_py())
 
     def repeated(
         self,

@@ -25,7 +25,7 @@ class RecentClaims:
 
     def __init__(self, claims_max: int = RECENT_CLAIMS_MAX) -> None:
         self._claims_max = claims_max
-        self._steps: deque[KnownClaims] = deque()
+        self._steps: deque[tuple[int, KnownClaims]] = deque()  # each with the offset at which it begins
         self._count = 0
         self._lock = threading.Lock()
 
@@ -34,11 +34,11 @@ class RecentClaims:
         rows = settled.by_hash[settled.is_counted[settled.by_hash]]
         step = KnownClaims(settled.hashes[rows], rows, settled.table.select(CLAIM_SCHEMA.names))
         with self._lock:
-            self._steps.append(step)
+            self._steps.append((settled.offsets[0], step))
             self._count += len(step)
             # Never the newest: it is judged by before the store has it.
             while self._count > self._claims_max and len(self._steps) > 1:
-                self._count -= len(self._steps.popleft())
+                self._count -= len(self._steps.popleft()[1])
 
     def clear(self) -> None:
         with self._lock:
@@ -49,7 +49,7 @@ class RecentClaims:
     def first_offset(self) -> int:
         """No claim here stands before it in the log."""
         with self._lock:
-            return self._steps[0].first_offset if self._steps else 0
+            return self._steps[0][0] if self._steps else 0
 
     def repeated(
         self,
@@ -63,7 +63,7 @@ class RecentClaims:
         """For each of these rows of `events` whether a claim is known here that it repeats (`KnownClaims.repeated`)."""
         found = np.zeros(len(rows), np.bool_)
         with self._lock:
-            steps = list(self._steps)
+            steps = [step for _, step in self._steps]
         for step in steps:
             is_open = ~found
             found[is_open] = step.repeated(events, hashes, rows[is_open], since_ms, below_offset=below_offset)

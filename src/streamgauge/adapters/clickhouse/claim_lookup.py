@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamgauge.adapters.clickhouse.errors import translated
 from streamgauge.domain.account import Tenant
-from streamgauge.domain.claims import CLAIM_SCHEMA, KnownClaims, Where
+from streamgauge.domain.claims import CLAIM_SCHEMA, ClaimRange, KnownClaims
 from streamgauge.domain.column_groups import bools_of, one_chunk
 from streamgauge.domain.identifier_hash import hash_identifiers
 
@@ -45,7 +45,7 @@ class ClaimLookup:
         self._client = client
         self._database = database
 
-    def all_of(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def all_of(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         places = self._places(hashes, where)
         if not len(places):
             return _NOTHING
@@ -61,7 +61,7 @@ class ClaimLookup:
         at = np.searchsorted(offsets, events["log_offset"].to_numpy())
         return KnownClaims.of(events, by_offset["identifier_hash"].to_numpy()[at])
 
-    def neighbouring(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def neighbouring(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         """Some of them, those that stand together in the log, among others that stand between."""
         spacing = len(hashes) // _SAMPLE
         if not spacing:
@@ -84,7 +84,7 @@ class ClaimLookup:
     def close(self) -> None:
         self._client.close()
 
-    def _places(self, hashes: NDArray[np.uint64], where: Where) -> pa.Table:
+    def _places(self, hashes: NDArray[np.uint64], where: ClaimRange) -> pa.Table:
         """`log_offset` and `identifier_hash` of each claim."""
         if not len(hashes):
             return _NO_PLACES

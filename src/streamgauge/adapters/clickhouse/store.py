@@ -38,7 +38,7 @@ from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, cancelle
 from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
-from streamgauge.domain.claims import KnownClaims, Where
+from streamgauge.domain.claims import ClaimRange, KnownClaims
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.rollups import fold
 from streamgauge.domain.settled_events import SettledEvents
@@ -86,10 +86,10 @@ class ClickHouseStore:
             writer.write(steps.LATESTS_CANCELLED, latests_cancelled_rows(cancellations), of_step)
         self._parts.check()
 
-    def claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def claims(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         return self._claims.all_of(hashes, where)
 
-    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         return self._claims.neighbouring(hashes, where)
 
     def counted(self, hashes: NDArray[np.uint64], *, since_ms: int, below_offset: int) -> Sequence[CountedEvent]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
-from streamgauge.domain.claims import CLAIM_SCHEMA, KnownClaims, Where
+from streamgauge.domain.claims import CLAIM_SCHEMA, ClaimRange, KnownClaims
 from streamgauge.domain.decimals import EXACT
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
@@ -63,7 +63,7 @@ class MemoryUsageStore:
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         self._cancelled |= {(each.tenant, each.identifier, each.event_offset): each for each in cancellations}
 
-    def claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def claims(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         wanted = set(hashes.tolist())
         found = [
             (tenant, identifier_hash, event)
@@ -79,7 +79,7 @@ class MemoryUsageStore:
             pa.table(columns, schema=CLAIM_SCHEMA), np.array([each for _, each, _ in found], np.uint64)
         )
 
-    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         # Nothing is quicker here; whoever asks must get along with every second one.
         return self.claims(hashes[::2], where)
 

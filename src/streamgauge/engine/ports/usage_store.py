@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
-from streamgauge.domain.claims import KnownClaims, Where
+from streamgauge.domain.claims import ClaimRange, KnownClaims
 from streamgauge.domain.meter import EventTimeWindow, Meter
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.settled_events import SettledEvents
@@ -58,13 +58,13 @@ class UsageStore(Protocol):
         cancelled twice: the caller has looked.
         """
 
-    def claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def claims(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         """The counted events with one of these hashes: the narrower `where` is, the quicker.
 
         Several claims of one identifier are possible when one fell out of the deduplication window before the next.
         """
 
-    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: Where) -> KnownClaims:
+    def neighbouring_claims(self, hashes: NDArray[np.uint64], where: ClaimRange) -> KnownClaims:
         """Some of `claims`, those that stand together in the log, what a client sent at one time and sends again; and
         others that stand between. Of many hashes they are found much sooner; what is not found must be asked for."""
 
