@@ -22,7 +22,7 @@ from streamgauge.domain.meter import EventTimeWindow, Formula, Meter
 from streamgauge.domain.meter_event import ABSENT_MS
 from streamgauge.domain.span import Span
 from streamgauge.domain.summary import Range
-from streamgauge.engine.apply import Applier
+from streamgauge.engine.apply import STEP_BYTES_MAX, Applier
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.counting_rules import take_up
 from streamgauge.engine.deduplication import Deduplication
@@ -96,6 +96,7 @@ class World:
     accept_unknown_customers: bool = False
     window_ms: int = WINDOW_MS
     step_events_max: int = 1_000
+    step_bytes_max: int = STEP_BYTES_MAX
     ahead_entries_min: int = 10**9  # 1: whatever waits is judged beside the insert of the step before
 
     def __post_init__(self) -> None:
@@ -121,6 +122,7 @@ class World:
             self.deduplication,
             recently=self.recently,
             step_events_max=self.step_events_max,
+            step_bytes_max=self.step_bytes_max,
             ahead_entries_min=self.ahead_entries_min,
         )
 

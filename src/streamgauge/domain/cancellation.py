@@ -36,6 +36,10 @@ class CancelBlock:
         return len(self.requests)
 
     @property
+    def size_bytes(self) -> int:
+        return sum(len(each.identifier) for each in self.requests)
+
+    @property
     def tallies(self) -> dict[Tenant, Tally]:
         tallies: dict[Tenant, Tally] = {}
         for request in self.requests:

@@ -1,8 +1,9 @@
 """Blocks: the events of a group of requests as columns, and their form as a record of the event log."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -10,35 +11,31 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streamgauge import native
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.meter_event import ABSENT_MS, MeterEvent
+from streamgauge.domain.older_blocks import read_older
+from streamgauge.domain.packed_identifiers import packed_identifiers, unpacked
 from streamgauge.domain.stored_block import (
-    BASE_KEY,
-    FORMAT_VERSION,
-    Parts,
-    columns_of,
+    MAGIC,
+    RUN_EVENTS,
+    RUN_ORIGIN,
+    EventParts,
+    StoredParts,
+    check,
     joined,
-    parts_of,
-    parts_of_table,
-    table_of,
+    narrow,
+    offsets_of,
+    read,
+    stored_of,
+    texts_of,
+    written,
 )
-from streamgauge.domain.tally import NOTHING, Tally
+from streamgauge.domain.tally import Tally
 from streamgauge.domain.texts import WORDS
 
 T = TypeVar("T")
-
-# Written until format 2 (`stored_block.py`), and read for ever: the columns below, words as plain text.
-FIRST_FORMAT_VERSION: Final = "1"
-FIRST_FORMAT_SCHEMA: Final = pa.schema(
-    [
-        pa.field("origin", pa.int32(), nullable=False),
-        pa.field("event_name", pa.string(), nullable=False),
-        pa.field("identifier", pa.string(), nullable=False),
-        pa.field("timestamp_ms", pa.int64(), nullable=False),
-        pa.field("payload", pa.map_(pa.string(), pa.string()), nullable=False),
-    ]
-)
 
 BLOCK_SCHEMA: Final = pa.schema(
     [
@@ -49,11 +46,6 @@ BLOCK_SCHEMA: Final = pa.schema(
         pa.field("payload", pa.map_(WORDS, pa.string()), nullable=False),
     ]
 )
-
-# LZ4 because the log is written on the path of the acknowledgement; docs/adr/0002 has the figures. No threads:
-# handing a column to another one costs more than compressing it.
-_WRITE_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-_READ_OPTIONS: Final = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +96,31 @@ def columns_of_event(origin: Principal, event: MeterEvent) -> RequestColumns:
 
 @dataclass(frozen=True, slots=True)
 class EventBlock:
-    """Events as columns (BLOCK_SCHEMA) with whom they came from."""
+    """Events with whom they came from, in the parts that a record of the log holds."""
 
     origins: tuple[Principal, ...]
-    events: pa.RecordBatch
+    parts: StoredParts
 
     def __len__(self) -> int:
-        return int(self.events.num_rows)
+        return len(self.parts)
+
+    @property
+    def size_bytes(self) -> int:
+        """In memory, before it becomes columns."""
+        return self.parts.size_bytes
+
+    @property
+    def origin(self) -> NDArray[np.int64]:
+        """Of each event the number of its origin."""
+        return np.repeat(self.parts.numbers(RUN_ORIGIN).astype(np.int64), self.parts.numbers(RUN_EVENTS))
+
+    @property
+    def events(self) -> pa.RecordBatch:
+        """As columns of BLOCK_SCHEMA."""
+        parts = joined([self.parts])
+        names, identifiers, payload = event_columns(parts)
+        origin, timestamp_ms = pa.array(self.origin.astype(np.int32)), pa.array(parts.timestamp_ms)
+        return pa.RecordBatch.from_arrays([origin, names, identifiers, timestamp_ms, payload], schema=BLOCK_SCHEMA)
 
     def event(self, row: int) -> MeterEvent:
         """One of the events, as it was sent."""
@@ -125,8 +135,8 @@ class EventBlock:
 
     @property
     def tallies(self) -> dict[Tenant, Tally]:
-        origin = self.events.column("origin").to_numpy()
-        return _tallies(self.origins, np.bincount(origin, minlength=len(self.origins)))
+        numbers, sizes = self.parts.numbers(RUN_ORIGIN).tolist(), self.parts.numbers(RUN_EVENTS).tolist()
+        return _tallies(self.origins, numbers, sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +162,9 @@ class EncodedBlock:
 
 
 def encoded(requests: Sequence[IncomingRequest]) -> EncodedBlock:
-    """One encoded block of all events of these requests: `encode(block_of(requests))`, by the short way if it may."""
-    packed = [request.packed for request in requests if isinstance(request, PackedRequest)]
-    parts = joined(packed) if len(packed) == len(requests) else None
-    if parts is None:
-        block = block_of(requests)
-        return EncodedBlock(encode(block), block.tallies)
-    origins, numbers, sizes = _runs(requests)
-    return EncodedBlock(_written(origins, numbers, sizes, parts), _tallies(origins, np.bincount(numbers, sizes)))
+    """One encoded block of all events of these requests."""
+    block = block_of(requests)
+    return EncodedBlock(encode(block), block.tallies)
 
 
 def block_of(requests: Sequence[IncomingRequest]) -> EventBlock:
@@ -167,136 +172,121 @@ def block_of(requests: Sequence[IncomingRequest]) -> EventBlock:
     decoded = [request for request in requests if isinstance(request, RequestColumns)]
     packed = [request for request in requests if isinstance(request, PackedRequest)]
     origins, numbers, sizes = _runs([*decoded, *packed])
-    batches = [_batch(decoded)] if decoded else []
-    parts = joined([request.packed for request in packed]) if packed else None
-    if parts is not None:
-        batches.append(_batch_of(parts))
-    elif packed:
-        batches += [_batch_of(_one(request)) for request in packed]
-    events = pa.concat_batches(batches).set_column(0, BLOCK_SCHEMA.field("origin"), pa.array(np.repeat(numbers, sizes)))
-    return EventBlock(origins, events)
+    groups = [_parts(decoded)] if decoded else []
+    if packed:
+        groups += _parts_of_packed([request.packed for request in packed])
+    parts = groups[0] if len(groups) == 1 else joined([stored_of(each, [], []) for each in groups])
+    return EventBlock(origins, stored_of(parts, numbers, sizes))
 
 
-def _one(request: PackedRequest) -> Parts:
-    parts = joined([request.packed])
-    assert parts is not None, "one request has fewer words than can be numbered"
-    return parts
-
-
-def _runs(
-    requests: Sequence[IncomingRequest],
-) -> tuple[tuple[Principal, ...], NDArray[np.int32], NDArray[np.int64]]:
+def _runs(requests: Sequence[IncomingRequest]) -> tuple[tuple[Principal, ...], list[int], list[int]]:
     """The origins; of each request the number of its origin, and how many events it has."""
     numbers: dict[Principal, int] = {}
     found = [numbers.setdefault(request.origin, len(numbers)) for request in requests]
-    return tuple(numbers), np.array(found, np.int32), np.array([len(request) for request in requests], np.int64)
+    return tuple(numbers), found, [len(request) for request in requests]
 
 
-def _batch(requests: Sequence[RequestColumns]) -> pa.RecordBatch:
-    """BLOCK_SCHEMA with origin 0."""
-    offsets = np.zeros(sum(map(len, requests)) + 1, np.int32)
-    np.cumsum(_joined(request.payload_sizes for request in requests), out=offsets[1:])
-    columns = [
-        pa.array(np.zeros(len(offsets) - 1, np.int32)),
-        pa.array(_joined(request.event_names for request in requests), pa.string()).dictionary_encode(),
-        pa.array(_joined(request.identifiers for request in requests), pa.string()),
-        pa.array(np.concatenate([request.timestamps_ms for request in requests]), pa.int64()),
-        pa.MapArray.from_arrays(
-            pa.array(offsets),
-            pa.array(_joined(request.payload_keys for request in requests), pa.string()).dictionary_encode(),
-            pa.array(_joined(request.payload_values for request in requests), pa.string()),
-        ),
+def _parts(requests: Sequence[RequestColumns]) -> EventParts:
+    names, name = _numbered(_joined(request.event_names for request in requests))
+    keys, key = _numbered(_joined(request.payload_keys for request in requests))
+    values = [value.encode() for value in _joined(request.payload_values for request in requests)]
+    identifiers = pa.array(_joined(request.identifiers for request in requests), pa.string())
+    form, ids, texts = packed_identifiers(identifiers)
+    return EventParts(
+        names=names,
+        keys=keys,
+        name=name,
+        key=key,
+        timestamp_ms=np.concatenate([request.timestamps_ms for request in requests]),
+        form=form,
+        ids=ids,
+        texts=texts,
+        payload_size=narrow(_joined(request.payload_sizes for request in requests)),
+        value_size=narrow([len(value) for value in values]),
+        values=b"".join(values),
+    )
+
+
+def _numbered(words: Sequence[str]) -> tuple[list[bytes], NDArray[Any]]:
+    """The different ones, and of each which."""
+    numbers: dict[str, int] = {}
+    found = [numbers.setdefault(word, len(numbers)) for word in words]
+    return [word.encode() for word in numbers], narrow(found)
+
+
+def _parts_of_packed(requests: list[Any]) -> list[EventParts]:
+    """Of requests that the compiled parser has read: together, or each by itself when they have more different words
+    than it can number."""
+    assert native.compiled is not None, "nothing else makes such requests"
+    found = native.compiled.join(requests)
+    if found is None:
+        return [each for request in requests for each in _parts_of_packed([request])]
+    names, keys, name, timestamp, form, ids, texts, payload_size, key, value_size, values = found
+    return [
+        EventParts(
+            names=names,
+            keys=keys,
+            name=np.frombuffer(name, np.uint16),
+            key=np.frombuffer(key, np.uint16),
+            timestamp_ms=np.frombuffer(timestamp, np.int64),
+            form=np.frombuffer(form, np.uint16),
+            ids=ids,
+            texts=texts,
+            payload_size=np.frombuffer(payload_size, np.uint8),
+            value_size=np.frombuffer(value_size, np.uint16),
+            values=values,
+        )
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)
-
-
-def _batch_of(parts: Parts, origin: NDArray[np.int32] | None = None) -> pa.RecordBatch:
-    """BLOCK_SCHEMA. Raises ValueError or an error of Arrow's when parts do not fit together."""
-    names, identifiers, payload = columns_of(parts)
-    columns = [
-        pa.array(np.zeros(len(parts), np.int32) if origin is None else origin),
-        names,
-        identifiers,
-        pa.array(parts.timestamp_ms),
-        payload,
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)
 
 
 def _joined(columns: Iterable[list[T]]) -> list[T]:
     return list(chain.from_iterable(columns))
 
 
-def _tallies(origins: Sequence[Principal], counts: Iterable[float]) -> dict[Tenant, Tally]:
-    tallies: dict[Tenant, Tally] = {}
-    for origin, count in zip(origins, counts, strict=True):
-        tallies[origin.tenant] = tallies.get(origin.tenant, NOTHING) + Tally(events=int(count))
-    return tallies
+def _tallies(origins: Sequence[Principal], numbers: Sequence[int], sizes: Sequence[int]) -> dict[Tenant, Tally]:
+    events: dict[Tenant, int] = {}
+    for number, size in zip(numbers, sizes, strict=True):
+        tenant = origins[number].tenant
+        events[tenant] = events.get(tenant, 0) + size
+    return {tenant: Tally(events=count) for tenant, count in events.items()}
+
+
+def event_columns(parts: EventParts) -> tuple[pa.DictionaryArray, pa.StringArray, pa.MapArray]:
+    """Event names, identifiers and payloads. Raises ValueError when their texts have 2 GiB."""
+    values = texts_of(parts.value_size, parts.values)
+    payload = pa.MapArray.from_arrays(pa.array(offsets_of(parts.payload_size)), _words(parts.keys, parts.key), values)
+    return _words(parts.names, parts.name), unpacked(parts.form, parts.ids, parts.texts), payload
+
+
+def _words(words: Sequence[bytes], number: NDArray[Any]) -> pa.DictionaryArray:
+    sizes = np.array([len(each) for each in words], np.uint32)
+    return pa.DictionaryArray.from_arrays(pa.array(number.astype(np.int32)), texts_of(sizes, b"".join(words)))
 
 
 def encode(block: EventBlock) -> bytes:
-    """The block as one Arrow IPC stream, compressed; the origins stand in the schema's metadata."""
-    # Copied, because a column may be a slice of a longer one.
-    batch = pa.concat_batches([block.events, block.events.slice(0, 0)])
-    origin = batch.column("origin").to_numpy()
-    begins = np.flatnonzero(np.diff(origin, prepend=-1))
-    parts = parts_of(
-        batch.column("event_name"),
-        batch.column("identifier"),
-        batch.column("timestamp_ms").to_numpy(),
-        batch.column("payload"),
-    )
-    return _written(block.origins, origin[begins], np.diff(begins, append=len(origin)), parts)
-
-
-def _written(origins: Sequence[Principal], run_origin: NDArray[Any], run_events: NDArray[Any], parts: Parts) -> bytes:
-    listed = [
-        [origin.tenant.account_id, origin.tenant.livemode, origin.key_id, origin.session_id] for origin in origins
-    ]
-    metadata = {"format": FORMAT_VERSION, "origins": json.dumps(listed)}
-    batch = table_of(run_origin, run_events, parts, metadata)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_WRITE_OPTIONS) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    """The block as a record of the log holds it."""
+    return written(block.parts, _origins_written(block.origins))
 
 
 def decode(data: bytes) -> EventBlock:
     """The inverse of `encode`. Raises ValueError when the bytes are not a block of a known format."""
     try:
-        with pa.ipc.open_stream(pa.py_buffer(data), options=_READ_OPTIONS) as reader:
-            metadata: Mapping[bytes, bytes] = reader.schema.metadata or {}
-            written = metadata.get(b"format", b"").decode()
-            if written not in (FORMAT_VERSION, FIRST_FORMAT_VERSION):
-                raise ValueError(f"block format {written!r} is not {FORMAT_VERSION}")
-            batch = reader.read_next_batch()
-            batch.validate(full=True)
-            batch = _first_format(batch) if written == FIRST_FORMAT_VERSION else _second_format(batch)
-            origins = tuple(Principal.recorded(*each) for each in json.loads(metadata[b"origins"]))
+        parts, listed = read(data) if data.startswith(MAGIC) else read_older(data)
+        origins = _origins_read(listed)
+        check(parts, len(origins))
     except (pa.ArrowException, StopIteration, OSError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"not a block of events: {error!r}") from error
-    origin = batch.column("origin").to_numpy()
-    if len(origin) and not 0 <= origin.min() <= origin.max() < len(origins):
-        raise ValueError("a block has events of an origin that it does not list")
-    return EventBlock(origins, batch)
+    return EventBlock(origins, parts)
 
 
-def _first_format(batch: pa.RecordBatch) -> pa.RecordBatch:
-    if not batch.schema.equals(FIRST_FORMAT_SCHEMA):
-        raise ValueError("a block has other columns than its format says")
-    return with_words(batch)
+# Nearly all blocks come from the same few.
+@lru_cache(maxsize=64)
+def _origins_written(origins: tuple[Principal, ...]) -> bytes:
+    return json.dumps(
+        [[each.tenant.account_id, each.tenant.livemode, each.key_id, each.session_id] for each in origins]
+    ).encode()
 
 
-def with_words(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """BLOCK_SCHEMA of columns of plain text; the batch is not a slice of a longer one."""
-    origin, event_name, identifier, timestamp_ms, payload = batch.columns
-    numbered = pa.MapArray.from_arrays(payload.offsets, payload.keys.dictionary_encode(), payload.items)
-    columns = [origin, event_name.dictionary_encode(), identifier, timestamp_ms, numbered]
-    return pa.RecordBatch.from_arrays(columns, schema=BLOCK_SCHEMA)
-
-
-def _second_format(batch: pa.RecordBatch) -> pa.RecordBatch:
-    run_origin, run_events, parts = parts_of_table(batch, int(batch.schema.metadata[BASE_KEY]))
-    if int(run_events.sum(dtype=np.int64)) != len(parts):
-        raise ValueError("a block has other events than its origins have")
-    return _batch_of(parts, np.repeat(run_origin.astype(np.int32), run_events))
+@lru_cache(maxsize=64)
+def _origins_read(listed: bytes) -> tuple[Principal, ...]:
+    return tuple(Principal.recorded(*each) for each in json.loads(listed))

@@ -8,7 +8,7 @@ from streamgauge.domain.redrive import MAGIC, RedriveBlock, decode_redrive
 
 LogBlock: TypeAlias = EventBlock | CancelBlock | RedriveBlock
 
-# Arrow's stream format begins with four bytes of ones, JSON with a brace, a redrive with a word of its own.
+# A block of events begins with a word of its own or, in older formats, with four bytes of ones; JSON with a brace.
 _JSON: Final = b"{"
 
 

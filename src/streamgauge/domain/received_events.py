@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.event_block import EventBlock, FirstReceipt
+from streamgauge.domain.event_block import EventBlock, FirstReceipt, event_columns
 from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.stored_block import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ class ReceivedEvents:
 def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
     """Join blocks, at least one, in log order."""
     blocks = [each.block for each in logged]
+    parts = joined([block.parts for block in blocks])
+    event_name, identifier, payload = event_columns(parts)
     origins = tuple(dict.fromkeys(origin for block in blocks for origin in block.origins))
     numbers = {origin: number for number, origin in enumerate(origins)}
     origins_of = [np.array([numbers[origin] for origin in block.origins], np.int32) for block in blocks]
-    origin = np.concatenate(
-        [known[_column(block, "origin").to_numpy()] for known, block in zip(origins_of, blocks, strict=True)]
-    )
+    origin = np.concatenate([known[block.origin] for known, block in zip(origins_of, blocks, strict=True)])
     tenants = tuple(dict.fromkeys(each.tenant for each in origins))
     tenant_of = np.array([tenants.index(each.tenant) for each in origins], np.int32)
     sizes = [len(block) for block in blocks]
@@ -108,8 +108,7 @@ def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
         ]
     )
     first_receipt = _first_receipt(logged, offset, at_ms[record])
-    timestamp_ms = np.concatenate([_column(block, "timestamp_ms").to_numpy() for block in blocks])
-    given = timestamp_ms != ABSENT_MS
+    given = parts.timestamp_ms != ABSENT_MS
     absent_ms = at_ms[record] if first_receipt is None else first_receipt.received_at_ms
     return ReceivedEvents(
         tenants=tenants,
@@ -119,11 +118,11 @@ def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
         origin=origin,
         record=record,
         offset=offset,
-        event_name=pa.concat_arrays([_column(block, "event_name") for block in blocks]),
-        identifier=pa.concat_arrays([_column(block, "identifier") for block in blocks]),
-        timestamp_ms=np.where(given, timestamp_ms, absent_ms),
+        event_name=event_name,
+        identifier=identifier,
+        timestamp_ms=np.where(given, parts.timestamp_ms, absent_ms),
         timestamp_given=given,
-        payload=pa.concat_arrays([_column(block, "payload") for block in blocks]),
+        payload=payload,
         first_receipt=first_receipt,
     )
 
@@ -143,7 +142,3 @@ def _first_receipt(
             first.received_at_ms[rows] = each.first_receipt.received_at_ms
         start = rows.stop
     return first
-
-
-def _column(block: EventBlock, name: str) -> Any:
-    return block.events.column(name)

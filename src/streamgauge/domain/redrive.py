@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.credential import Principal
-from streamgauge.domain.event_block import FIRST_FORMAT_SCHEMA, EventBlock, FirstReceipt, decode, encode, with_words
+from streamgauge.domain.event_block import EventBlock, FirstReceipt, block_of, columns_of_event, decode, encode
 from streamgauge.domain.fate import Fate
-from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.meter_event import MeterEvent
 from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.tally import Tally
 
@@ -88,28 +88,32 @@ class RedriveBlock:
         return len(self.events)
 
     @property
+    def size_bytes(self) -> int:
+        return self.events.size_bytes
+
+    @property
     def tallies(self) -> dict[Tenant, Tally]:
         return {tenant: Tally(redriven=tally.events) for tenant, tally in self.events.tallies.items()}
 
 
 def redrive_of(letters: Sequence[DeadLetter]) -> RedriveBlock:
     """One block of these events, in this order."""
-    came_from = [Principal(each.tenant, each.key_id, each.session_id or None) for each in letters]
-    numbers = {origin: number for number, origin in enumerate(dict.fromkeys(came_from))}
-    columns = [
-        pa.array([numbers[each] for each in came_from], pa.int32()),
-        pa.array([each.event_name for each in letters], pa.string()),
-        pa.array([each.identifier for each in letters], pa.string()),
-        pa.array([each.timestamp_ms if each.timestamp_given else ABSENT_MS for each in letters], pa.int64()),
-        pa.array([each.payload for each in letters], pa.map_(pa.string(), pa.string())),
-    ]
     return RedriveBlock(
-        EventBlock(tuple(numbers), with_words(pa.RecordBatch.from_arrays(columns, schema=FIRST_FORMAT_SCHEMA))),
+        block_of([columns_of_event(_origin(each), _event(each)) for each in letters]),
         FirstReceipt(
             np.array([each.first_offset for each in letters], np.int64),
             np.array([each.received_at_ms for each in letters], np.int64),
         ),
     )
+
+
+def _origin(letter: DeadLetter) -> Principal:
+    return Principal(letter.tenant, letter.key_id, letter.session_id or None)
+
+
+def _event(letter: DeadLetter) -> MeterEvent:
+    timestamp_ms = letter.timestamp_ms if letter.timestamp_given else None
+    return MeterEvent(letter.event_name, letter.identifier, timestamp_ms, dict(letter.payload))
 
 
 def encode_redrive(block: RedriveBlock) -> bytes:

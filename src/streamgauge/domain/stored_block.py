@@ -1,349 +1,286 @@
-"""Format 2 of a block of events: what a record of the log holds.
+"""Format 3 of a block of events: what a record of the log holds.
 
-One Arrow record batch with a row for each of the parts below: its name, its type as NumPy writes it (none: bytes), its
-data. So parts may have lengths of their own, and there is little to do for each block, however small.
-Event names and payload keys are kept once and numbered. An identifier that is a UUID in lower case, or 32 hexadecimal
-digits, is 16 bytes. Sizes stand where Arrow has offsets, and times are relative, because neither offsets nor absolute
-times can be compressed. Unsigned numbers are as wide as the writer chose.
+A head of fixed size, from whom the events came (JSON), and the parts below, compressed together. There is little to do
+for a block, however small: a record costs its writer and its reader the same again and again.
+Event names and payload keys are kept once and numbered. Sizes stand where Arrow has offsets, and times are relative,
+because neither offsets nor absolute times can be compressed. Unsigned numbers are as wide as the writer chose.
 
-    run_origin, run_events      events that follow each other and come from one origin: which, and how many
-    names, names_size, name     the different event names, one after the other, and their sizes; of each event, which
-    timestamp                   <u4: milliseconds after `base_ms` of the metadata, 2**32 - 1: not given; or <i8: as is
-    form, ids, texts            of each identifier its form (below); those of 16 bytes; the bytes of the others
-    payload_size                how many entries each event's payload has
-    keys, keys_size, key        the different payload keys in the same way; of each entry, which
+    timestamp                   4 bytes: milliseconds after `base_ms` of the head, 2**32 - 1: none; or 8 bytes: as is
+    name                        of each event, which of the different event names
+    form, ids, texts            of each identifier its form (`packed_identifiers.py`); those of 16 bytes; the others
+    key                         of each entry of the payloads, which of the different payload keys
     value_size, values          how many bytes each entry's value has; the bytes
+    payload_size                how many entries each event's payload has
+    names_size, names           sizes of the different event names, and the names one after the other
+    keys_size, keys             the different payload keys in the same way
+    run_origin, run_events      events that follow each other and come from one origin: which, and how many
 """
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import accumulate
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge import native
 from streamgauge.domain.meter_event import ABSENT_MS
+from streamgauge.domain.packed_identifiers import FORM_HEX, packed_bytes
 
-FORMAT_VERSION: Final = "2"
-BASE_KEY: Final = b"base_ms"
+# Eight bytes; the last one is the format.
+MAGIC: Final = b"EVENTS\x00\x03"
 
-# An identifier's form: how many bytes its text has, or one of these. native/request.h has the same.
-FORM_HEX: Final = 0xFFFE
-FORM_UUID: Final = 0xFFFF
-_ID_BYTES: Final = 16
-_UUID_CHARACTERS: Final = 36
-_HEX_DIGITS: Final = 32
-_HEX_TEXT: Final = r"^[0-9a-f]{32}$"
-_UUID_TEXT: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_UUID_DIGITS: Final = np.array([place for place in range(_UUID_CHARACTERS) if place not in (8, 13, 18, 23)])
-_ABSENT: Final = 2**32 - 1
-_NUMBER_TYPES: Final = tuple((np.iinfo(each).max, each) for each in (np.uint8, np.uint16, np.uint32))
-_NUMBER_KINDS: Final = ("|u1", "<u2", "<u4")
-_BYTES: Final = ""
-_SCHEMA: Final = pa.schema({"part": pa.string(), "type": pa.string(), "data": pa.large_binary()})
+# Numbers first, then bytes; native/parts.c has the same order.
+(
+    TIMESTAMP,
+    NAME,
+    FORM,
+    KEY,
+    VALUE_SIZE,
+    PAYLOAD_SIZE,
+    NAMES_SIZE,
+    KEYS_SIZE,
+    RUN_ORIGIN,
+    RUN_EVENTS,
+    IDS,
+    NAMES,
+    KEYS,
+    TEXTS,
+    VALUES,
+) = PARTS = range(15)
+NUMBERS: Final = 10  # how many of them are numbers
+_TEXTS: Final = ((NAMES_SIZE, NAMES), (KEYS_SIZE, KEYS), (FORM, TEXTS), (VALUE_SIZE, VALUES))
 
+_KIND: Final = {1: "|u1", 2: "<u2", 4: "<u4", 8: "<i8"}
+_NARROWEST: Final = ((np.iinfo(np.uint8).max, 1), (np.iinfo(np.uint16).max, 2), (np.iinfo(np.uint32).max, 4))
+ABSENT: Final = 2**32 - 1
+
+# How long the origins are, `base_ms`, how wide the numbers are, how long each part is.
+_HEAD: Final = struct.Struct(f"<{len(MAGIC)}sIq{NUMBERS}s{len(PARTS)}I")
+# LZ4 because the log is written on the path of the acknowledgement; docs/adr/0002 has the figures.
+_CODEC: Final = pa.Codec("lz4_raw")
+# The codec does not say when there is less than was asked for.
+_END: Final = MAGIC
+
+Bytes: TypeAlias = bytes | memoryview
 Numbers: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The columns above without the runs: what is the same whoever the events come from."""
+class StoredParts:
+    """The parts as bytes, in the order of PARTS; `widths` are those of the numbers, in bytes."""
 
-    names: pa.StringArray
-    keys: pa.StringArray
-    name: Numbers
-    timestamp_ms: NDArray[np.int64]
-    form: Numbers
-    ids: bytes | pa.Buffer
-    texts: bytes | pa.Buffer
-    payload_size: Numbers
-    key: Numbers
-    value_size: Numbers
-    values: bytes | pa.Buffer
+    data: tuple[Bytes, ...]
+    widths: bytes
+    base_ms: int
 
     def __len__(self) -> int:
-        return len(self.name)
+        return len(self.data[NAME]) // self.widths[NAME]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.data))
+
+    def numbers(self, part: int) -> Numbers:
+        return np.frombuffer(self.data[part], _KIND[self.widths[part]])
 
 
-def joined(requests: list[Any]) -> Parts | None:
-    """The events of requests that the compiled parser has read; None when that must be done in Python."""
-    assert native.compiled is not None, "nothing else makes such requests"
-    found = native.compiled.join(requests)
-    if found is None:
-        return None
-    names, keys, name, timestamp, form, ids, texts, payload_size, key, value_size, values = found
-    return Parts(
-        names=_joined_texts(names),
-        keys=_joined_texts(keys),
-        name=np.frombuffer(name, np.uint16),
-        timestamp_ms=np.frombuffer(timestamp, np.int64),
-        form=np.frombuffer(form, np.uint16),
-        ids=ids,
-        texts=texts,
-        payload_size=np.frombuffer(payload_size, np.uint8),
-        key=np.frombuffer(key, np.uint16),
-        value_size=np.frombuffer(value_size, np.uint16),
-        values=values,
+@dataclass(frozen=True, slots=True)
+class EventParts:
+    """Parts to compute with, of one block or of several in order: times are absolute (ms since the epoch, UTC), and
+    words are listed once."""
+
+    names: Sequence[bytes]
+    keys: Sequence[bytes]
+    name: NDArray[Any]
+    key: NDArray[Any]
+    timestamp_ms: NDArray[np.int64]
+    form: Numbers
+    ids: bytes
+    texts: bytes
+    payload_size: Numbers
+    value_size: Numbers
+    values: bytes
+
+
+# --- from and to bytes
+
+
+def written(parts: StoredParts, origins: bytes) -> bytes:
+    head = _HEAD.pack(MAGIC, len(origins), parts.base_ms, parts.widths, *map(len, parts.data))
+    return b"".join((head, origins, _CODEC.compress(b"".join((*parts.data, _END)), asbytes=True)))
+
+
+def read(data: bytes) -> tuple[StoredParts, bytes]:
+    """The inverse: parts, which may not fit together, and origins. Raises ValueError, or an error of Arrow's, when the
+    bytes are not those of this format."""
+    try:
+        magic, origins_size, base_ms, widths, *sizes = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise ValueError("a block is shorter than its head") from error
+    body = _HEAD.size + origins_size
+    whole = sum(sizes) + len(_END)
+    if magic != MAGIC or body > len(data) or whole >= 2**31:
+        raise ValueError("a block has another head than its format says")
+    unpacked = _CODEC.decompress(memoryview(data)[body:], decompressed_size=whole, asbytes=True)
+    if not unpacked.endswith(_END):
+        raise ValueError("a block ends before its parts do")
+    ends = [0, *np.cumsum(sizes).tolist()]
+    view = memoryview(unpacked)
+    return StoredParts(tuple(view[at:end] for at, end in pairwise(ends)), widths, base_ms), data[_HEAD.size : body]
+
+
+def check(parts: StoredParts, origins: int) -> None:
+    """Raises ValueError, or an error of Arrow's, when the parts do not fit together, or come from more origins."""
+    fits = _fit_here if native.compiled is None else native.compiled.parts_fit
+    if not fits(parts.data, parts.widths, origins):
+        raise ValueError("a block has parts that do not fit together")
+    if all(bytes(parts.data[texts]).isascii() for _, texts in _TEXTS):
+        return
+    for sizes, texts in _TEXTS:
+        size = parts.numbers(sizes)
+        _check_texts(size[size < FORM_HEX] if sizes == FORM else size, bytes(parts.data[texts]))
+
+
+def _fit_here(data: Sequence[Bytes], widths: bytes, origins: int) -> bool:
+    """As the compiled part does it."""
+    for part, width in enumerate(widths):
+        allowed = (4, 8) if part == TIMESTAMP else (1, 2) if part == FORM else (1, 2, 4)
+        if width not in allowed or len(data[part]) % width:
+            return False
+    number = [np.frombuffer(data[part], _KIND[width]) for part, width in enumerate(widths)]
+    count = [len(each) for each in number]
+    total = [int(each.sum(dtype=np.int64)) for each in number]
+    most = [max(each.tolist(), default=-1) for each in number]
+    return (
+        count[TIMESTAMP] == count[NAME] == count[FORM] == count[PAYLOAD_SIZE] == total[RUN_EVENTS]
+        and count[RUN_ORIGIN] == count[RUN_EVENTS]
+        and count[KEY] == count[VALUE_SIZE] == total[PAYLOAD_SIZE]
+        and most[RUN_ORIGIN] < origins
+        and most[NAME] < count[NAMES_SIZE]
+        and most[KEY] < count[KEYS_SIZE]
+        and total[NAMES_SIZE] == len(data[NAMES])
+        and total[KEYS_SIZE] == len(data[KEYS])
+        and total[VALUE_SIZE] == len(data[VALUES])
+        and packed_bytes(number[FORM]) == (len(data[IDS]), len(data[TEXTS]))
     )
 
 
-# --- from and to columns of text
+def _check_texts(sizes: Numbers, data: bytes) -> None:
+    texts_of(sizes, data).validate(full=True)
 
 
-def parts_of(
-    name: pa.DictionaryArray, identifiers: pa.StringArray, timestamp_ms: NDArray[np.int64], payload: Any
-) -> Parts:
-    """The parts of columns; `payload` is a map column, its keys words like `name`. None of them is a slice of a longer
-    one."""
-    key = payload.keys
-    form, ids, texts = packed_identifiers(identifiers)
-    return Parts(
-        names=name.dictionary,
-        keys=key.dictionary,
-        name=_narrow(name.indices.to_numpy()),
-        timestamp_ms=timestamp_ms,
-        form=form,
-        ids=ids,
-        texts=texts,
-        payload_size=_narrow(np.diff(payload.offsets.to_numpy())),
-        key=_narrow(key.indices.to_numpy()),
-        value_size=_narrow(np.diff(_offsets(payload.items))),
-        values=payload.items.buffers()[2] or b"",
+# --- from and to columns
+
+
+def stored_of(parts: EventParts, run_origin: Sequence[int], run_events: Sequence[int]) -> StoredParts:
+    """Numbers are as wide as they are in `parts`, and as narrow as they can be where they are signed there."""
+    relative, base_ms = _relative(parts.timestamp_ms)
+    numbers = (
+        relative,
+        *map(_unsigned, (parts.name, parts.form, parts.key, parts.value_size, parts.payload_size)),
+        *(narrow([len(each) for each in words]) for words in (parts.names, parts.keys)),
+        *map(narrow, (run_origin, run_events)),
+    )
+    texts = (parts.ids, b"".join(parts.names), b"".join(parts.keys), parts.texts, parts.values)
+    data = (*(each.tobytes() for each in numbers), *texts)
+    return StoredParts(data, bytes(each.itemsize for each in numbers), base_ms)
+
+
+def joined(blocks: Sequence[StoredParts]) -> EventParts:
+    """Of blocks that were checked, at least one."""
+    events = np.array([len(block) for block in blocks])
+    names, name = _joined_words(blocks, NAMES, NAMES_SIZE, NAME)
+    keys, key = _joined_words(blocks, KEYS, KEYS_SIZE, KEY)
+    return EventParts(
+        names=names,
+        keys=keys,
+        name=name,
+        key=key,
+        timestamp_ms=_absolute(blocks, events),
+        form=_joined_numbers(blocks, FORM),
+        ids=_joined_bytes(blocks, IDS),
+        texts=_joined_bytes(blocks, TEXTS),
+        payload_size=_joined_numbers(blocks, PAYLOAD_SIZE),
+        value_size=_joined_numbers(blocks, VALUE_SIZE),
+        values=_joined_bytes(blocks, VALUES),
     )
 
 
-def columns_of(parts: Parts) -> tuple[pa.DictionaryArray, pa.StringArray, pa.MapArray]:
-    """Event names, identifiers and payloads. Raises ValueError or an error of Arrow's when parts do not fit together.
-
-    Words are taken to be whole: of what was read, Arrow has checked them.
-    """
-    names, identifiers, keys = _words(parts.names, parts.name), _unpacked(parts), _words(parts.keys, parts.key)
-    values = _texts(_cumulated(parts.value_size), parts.values)
-    offsets = _cumulated(parts.payload_size)
-    if not len(names) == len(parts.timestamp_ms) == len(parts.form) == len(parts.payload_size):
-        raise ValueError("a block has columns of several lengths")
-    if not offsets[-1] == len(keys) == len(values):
-        raise ValueError("a block has other payloads than its sizes say")
-    # That they are UTF-8; all else is so by the way in which it was made here.
-    values.validate(full=True)
-    if len(parts.texts):
-        identifiers.validate(full=True)
-    return names, identifiers, pa.MapArray.from_arrays(pa.array(offsets), keys, values)
+def _joined_bytes(blocks: Sequence[StoredParts], part: int) -> bytes:
+    return b"".join([block.data[part] for block in blocks])
 
 
-def _words(words: pa.StringArray, number: Numbers) -> pa.DictionaryArray:
-    if int(number.max(initial=0)) >= len(words) and len(number):
-        raise ValueError("a block has words that it does not list")
-    numbered = pa.DictionaryArray.from_arrays(pa.array(number.astype(np.int32)), words)
-    # Whoever reads a dictionary takes different numbers for different words.
-    return numbered if len(set(words.to_pylist())) == len(words) else numbered.dictionary_decode().dictionary_encode()
+def _joined_numbers(blocks: Sequence[StoredParts], part: int) -> Numbers:
+    widths = {block.widths[part] for block in blocks}
+    if len(widths) == 1:
+        return np.frombuffer(_joined_bytes(blocks, part), _KIND[widths.pop()])
+    return np.concatenate([block.numbers(part) for block in blocks])
 
 
-def _texts(offsets: NDArray[np.int32], data: bytes | pa.Buffer) -> pa.StringArray:
-    """Raises ValueError when the texts are not just as long as the data."""
-    if offsets[-1] != len(data):
-        raise ValueError("a block has other texts than their sizes say")
-    buffer = data if isinstance(data, pa.Buffer) else pa.py_buffer(data)
-    return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), buffer)
-
-
-def _offsets(texts: pa.StringArray) -> NDArray[np.int32]:
-    return np.frombuffer(texts.buffers()[1], np.int32)[: len(texts) + 1]
-
-
-def _cumulated(sizes: Numbers) -> NDArray[np.int32]:
-    """Offsets. Raises ValueError beyond what an offset can say."""
-    if int(sizes.sum(dtype=np.int64)) >= 2**31:
-        raise ValueError("a block has texts of 2 GiB")
-    offsets = np.zeros(len(sizes) + 1, np.int32)
-    np.cumsum(sizes, out=offsets[1:])
-    return offsets
-
-
-def _narrow(numbers: NDArray[Any]) -> Numbers:
-    """The same in the narrowest type, which is what takes the least room."""
-    most = int(numbers.max(initial=0))
-    return numbers.astype(next(each for limit, each in _NUMBER_TYPES if most <= limit))
-
-
-# --- identifiers
-
-
-def packed_identifiers(identifiers: pa.StringArray) -> tuple[NDArray[np.uint16], bytes, bytes]:
-    """Forms, identifiers of 16 bytes, and the bytes of all others. No text has 65,534 bytes or more."""
-    offsets = _offsets(identifiers).astype(np.int64)
-    data = np.frombuffer(identifiers.buffers()[2] or b"", np.uint8)[: offsets[-1]]
-    form = np.diff(offsets).astype(np.uint16)
-    ids = np.zeros((len(form), _ID_BYTES), np.uint8)
-    is_text = np.ones(len(data), np.bool_)
-    for size, pattern, packed_form in ((_UUID_CHARACTERS, _UUID_TEXT, FORM_UUID), (_HEX_DIGITS, _HEX_TEXT, FORM_HEX)):
-        if not (form == size).any():
-            continue
-        rows = np.flatnonzero((form == size) & pc.match_substring_regex(identifiers, pattern).to_numpy(False))
-        places = offsets[rows][:, None] + np.arange(size)
-        letters = data[places][:, _UUID_DIGITS] if size == _UUID_CHARACTERS else data[places]
-        digits = np.where(letters > ord("9"), letters - (ord("a") - 10), letters - ord("0")).astype(np.uint8)
-        ids[rows] = digits[:, ::2] << 4 | digits[:, 1::2]
-        form[rows] = packed_form
-        is_text[places] = False
-    return form, ids[form >= FORM_HEX].tobytes(), data[is_text].tobytes()
-
-
-def _unpacked(parts: Parts) -> pa.StringArray:
-    """Raises ValueError when forms and bytes do not fit together."""
-    if native.compiled is None:
-        return _unpacked_here(parts)
-    forms = np.ascontiguousarray(parts.form, np.uint16)
-    offsets, data = native.compiled.identifiers(forms.data, parts.ids, parts.texts)
-    return _texts(np.frombuffer(offsets, np.int32), data)
-
-
-def _unpacked_here(parts: Parts) -> pa.StringArray:
-    form, texts = parts.form, np.frombuffer(parts.texts, np.uint8)
-    if len(parts.ids) != _ID_BYTES * int((form >= FORM_HEX).sum()):
-        raise ValueError("a block has other identifiers than their forms say")
-    sizes = np.where(form == FORM_UUID, _UUID_CHARACTERS, np.where(form == FORM_HEX, _HEX_DIGITS, form))
-    offsets = _cumulated(sizes.astype(np.uint32))
-    data = np.full(offsets[-1], ord("-"), np.uint8)
-    is_text = np.ones(len(data), np.bool_)
-    ids = np.frombuffer(parts.ids, np.uint8).reshape(-1, _ID_BYTES)
-    digits = np.stack((ids >> 4, ids & 15), axis=-1).reshape(-1, _HEX_DIGITS)
-    letters = (digits + np.where(digits > 9, ord("a") - 10, ord("0"))).astype(np.uint8)
-    packed = form[form >= FORM_HEX]
-    for size, packed_form, at in (
-        (_UUID_CHARACTERS, FORM_UUID, _UUID_DIGITS),
-        (_HEX_DIGITS, FORM_HEX, np.arange(_HEX_DIGITS)),
-    ):
-        starts = offsets[:-1][form == packed_form][:, None]
-        data[starts + at] = letters[packed == packed_form]
-        is_text[starts + np.arange(size)] = False
-    if int(is_text.sum()) != len(texts):
-        raise ValueError("a block has other identifiers than their forms say")
-    data[is_text] = texts
-    return _texts(offsets, data.tobytes())
-
-
-# --- as a table
-
-
-def table_of(
-    run_origin: NDArray[Any], run_events: NDArray[Any], parts: Parts, metadata: Mapping[str, str]
-) -> pa.RecordBatch:
-    """The batch that is written, with this metadata and its `base_ms`."""
-    timestamp, base_ms = _relative(parts.timestamp_ms)
-    numbers: dict[str, NDArray[Any]] = {
-        "run_origin": _narrow(run_origin),
-        "run_events": _narrow(run_events),
-        "names_size": _narrow(np.diff(_offsets(parts.names))),
-        "name": parts.name,
-        "timestamp": timestamp,
-        "form": parts.form,
-        "payload_size": parts.payload_size,
-        "keys_size": _narrow(np.diff(_offsets(parts.keys))),
-        "key": parts.key,
-        "value_size": parts.value_size,
-    }
-    texts = {
-        "names": parts.names.buffers()[2] or b"",
-        "keys": parts.keys.buffers()[2] or b"",
-        "ids": parts.ids,
-        "texts": parts.texts,
-        "values": parts.values,
-    }
-    # The widest first: then each stands where a processor can read it.
-    ordered = sorted(numbers.items(), key=lambda each: -each[1].itemsize)
-    names = (*(name for name, _ in ordered), *texts)
-    kinds = (*(each.dtype.str for _, each in ordered), *(_BYTES for _ in texts))
-    data: list[bytes | memoryview] = [
-        *(each.tobytes() for _, each in ordered),
-        *(memoryview(each).cast("B") for each in texts.values()),
-    ]
-    columns = [_strings(names), _strings(kinds), _binaries(data)]
-    schema = _SCHEMA.with_metadata({**metadata, BASE_KEY.decode(): str(base_ms)})
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def parts_of_table(batch: pa.RecordBatch, base_ms: int) -> tuple[Numbers, Numbers, Parts]:
-    """The inverse: origins and sizes of runs, and the parts. Raises ValueError or an error of Arrow's if it is none."""
-    if not batch.schema.equals(_SCHEMA):
-        raise ValueError("a block has other columns than its format says")
-    found: dict[str, tuple[str, Any]] = {
-        name.as_py(): (kind.as_py(), data.as_buffer() or b"") for name, kind, data in zip(*batch.columns, strict=True)
-    }
-    if found["timestamp"][0] == "<u4":
-        relative = _numbers(found["timestamp"])
-        timestamp_ms = np.where(relative == _ABSENT, ABSENT_MS, relative.astype(np.int64) + base_ms)
-    elif found["timestamp"][0] == "<i8":
-        timestamp_ms = _array_of(found["timestamp"][1], np.int64)
-    else:
-        raise ValueError("a block has times of another type than its format says")
-    if found["form"][0] == "<u4":
-        raise ValueError("a block has forms of another type than its format says")
-    parts = Parts(
-        names=_read_words(found["names_size"], found["names"][1]),
-        keys=_read_words(found["keys_size"], found["keys"][1]),
-        name=_numbers(found["name"]),
-        timestamp_ms=timestamp_ms,
-        form=_numbers(found["form"]),
-        ids=found["ids"][1],
-        texts=found["texts"][1],
-        payload_size=_numbers(found["payload_size"]),
-        key=_numbers(found["key"]),
-        value_size=_numbers(found["value_size"]),
-        values=found["values"][1],
-    )
-    return _numbers(found["run_origin"]), _numbers(found["run_events"]), parts
+def _joined_words(
+    blocks: Sequence[StoredParts], words: int, sizes: int, number: int
+) -> tuple[list[bytes], NDArray[np.int32]]:
+    """The different words of all blocks, and their numbers. A block may list a word twice."""
+    known: dict[bytes, int] = {}
+    numbers_of: dict[tuple[bytes, bytes, int], list[int]] = {}  # most blocks have the words of another
+    renumbered: list[int] = []
+    firsts, counts = [], []
+    for block in blocks:
+        listed = bytes(block.data[words]), bytes(block.data[sizes]), block.widths[sizes]
+        if listed not in numbers_of:
+            ends = [0, *np.cumsum(block.numbers(sizes), dtype=np.int64).tolist()]
+            numbers_of[listed] = [known.setdefault(listed[0][at:end], len(known)) for at, end in pairwise(ends)]
+        firsts.append(len(renumbered))
+        counts.append(len(block.data[number]) // block.widths[number])
+        renumbered += numbers_of[listed]
+    found = _joined_numbers(blocks, number)
+    if len(numbers_of) == 1 and len(renumbered) == len(known) * len(blocks):
+        return list(known), found.astype(np.int32)
+    return list(known), np.array(renumbered, np.int32)[found + np.repeat(np.array(firsts, np.int64), counts)]
 
 
 def _relative(timestamp_ms: NDArray[np.int64]) -> tuple[NDArray[Any], int]:
     given = timestamp_ms != ABSENT_MS
     if not given.any():
-        return np.full(len(timestamp_ms), _ABSENT, np.uint32), 0
+        return np.full(len(timestamp_ms), ABSENT, np.uint32), 0
     base_ms = int(timestamp_ms.min(where=given, initial=np.iinfo(np.int64).max))
-    if int(timestamp_ms.max()) - base_ms >= _ABSENT:
+    if int(timestamp_ms.max()) - base_ms >= ABSENT:
         return timestamp_ms, 0
-    return np.where(given, timestamp_ms - base_ms, _ABSENT).astype(np.uint32), base_ms
+    return np.where(given, timestamp_ms - base_ms, ABSENT).astype(np.uint32), base_ms
 
 
-# By buffers, not by pa.array, which imports pandas in processes that do not leave it out (bootstrap/lean.py).
-@cache
-def _strings(texts: tuple[str, ...]) -> pa.StringArray:
-    """Names and types of parts: there are as many as parts have widths."""
-    return _joined_texts([text.encode() for text in texts])
+def _absolute(blocks: Sequence[StoredParts], events: NDArray[np.int64]) -> NDArray[np.int64]:
+    if all(block.widths[TIMESTAMP] == 4 for block in blocks):
+        relative = _joined_numbers(blocks, TIMESTAMP)
+        base_ms = np.repeat(np.array([block.base_ms for block in blocks], np.int64), events)
+        return np.where(relative == ABSENT, ABSENT_MS, relative + base_ms)
+    if len(blocks) == 1:
+        return np.array(blocks[0].numbers(TIMESTAMP), np.int64)
+    return np.concatenate([_absolute([block], np.array([len(block)])) for block in blocks])
 
 
-def _joined_texts(texts: Sequence[bytes]) -> pa.StringArray:
-    return _texts(_offsets_of(texts, np.int32), b"".join(texts))
+def _unsigned(numbers: NDArray[Any]) -> Numbers:
+    return numbers if numbers.dtype.kind == "u" else narrow(numbers)
 
 
-def _binaries(data: Sequence[bytes | memoryview]) -> pa.LargeBinaryArray:
-    offsets = pa.py_buffer(_offsets_of(data, np.int64))
-    return pa.Array.from_buffers(pa.large_binary(), len(data), [None, offsets, pa.py_buffer(b"".join(data))])
+def narrow(numbers: NDArray[Any] | Sequence[int]) -> Numbers:
+    """In the narrowest type, which is what takes the least room."""
+    most = int(np.max(numbers, initial=0))
+    return np.asarray(numbers).astype(_KIND[next(width for limit, width in _NARROWEST if most <= limit)])
 
 
-def _offsets_of(data: Sequence[bytes | memoryview], kind: Any) -> NDArray[Any]:
-    """Of a few pieces, for which Python is quicker than NumPy."""
-    return np.array([0, *accumulate(map(len, data))], kind)
+def texts_of(sizes: Numbers, data: bytes) -> pa.StringArray:
+    """Raises ValueError beyond what an offset can say."""
+    return pa.StringArray.from_buffers(len(sizes), pa.py_buffer(offsets_of(sizes)), pa.py_buffer(data))
 
 
-def _array_of(data: bytes | pa.Buffer, kind: Any) -> NDArray[Any]:
-    """Raises ValueError when it is no whole number of them."""
-    return np.require(np.frombuffer(data, kind), requirements="A") if len(data) else np.empty(0, kind)
-
-
-def _numbers(read: tuple[str, Any]) -> Numbers:
-    kind, data = read
-    if kind not in _NUMBER_KINDS:
-        raise ValueError(f"a block has numbers of type {kind!r}")
-    return _array_of(data, kind)
-
-
-def _read_words(sizes: tuple[str, Any], data: bytes | pa.Buffer) -> pa.StringArray:
-    words = _texts(_cumulated(_numbers(sizes)), data)
-    words.validate(full=True)
-    return words
+def offsets_of(sizes: Numbers) -> NDArray[np.int32]:
+    if int(sizes.sum(dtype=np.int64)) >= 2**31:
+        raise ValueError("events have texts of 2 GiB")
+    offsets = np.zeros(len(sizes) + 1, np.int32)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets

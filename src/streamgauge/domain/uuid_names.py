@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge import native
-from streamgauge.domain.stored_block import FORM_HEX, FORM_UUID, packed_identifiers
+from streamgauge.domain.packed_identifiers import FORM_HEX, FORM_UUID, packed_identifiers
 
 UUID_BYTES: Final = 16
 

@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 
 # Within one step no claim can leave the deduplication window, and the step's parts stay few.
 STEP_SPAN_MAX_MS: Final = 3_600_000
-
+# Nor has it more than so many bytes of events, or one record: a column of text holds 2 GiB, and it stands in memory
+# several times.
+STEP_BYTES_MAX: Final = 2**28
 
 # So many entries must wait behind a step for the next one to be judged beside its insert. With fewer, what arrives
 # meanwhile belongs in the next step, too.
@@ -72,6 +74,7 @@ class Applier:
         *,
         recently: RecentlyTouched,
         step_events_max: int,
+        step_bytes_max: int = STEP_BYTES_MAX,
         ahead_entries_min: int = AHEAD_ENTRIES_MIN,
     ) -> None:
         self._log = log
@@ -81,6 +84,7 @@ class Applier:
         self._deduplication = deduplication
         self._recently = recently
         self._step_events_max = step_events_max
+        self._step_bytes_max = step_bytes_max
         self._ahead_entries_min = ahead_entries_min
         self._checkpoint = progress.checkpoint()
         self._next: _Step | None = None  # judged, and not begun or not ended
@@ -166,10 +170,15 @@ class Applier:
         events: list[LoggedBlock] = []
         cancels: list[LoggedCancel] = []
         tallies: dict[Tenant, Tally] = {}
-        for record in records:
+        size = 0
+        for number, record in enumerate(records):
             block = contents_of(record)
             if beside and not isinstance(block, EventBlock):
                 return None
+            size += block.size_bytes
+            if size > self._step_bytes_max and number and not again:  # what is done again has the range it had
+                records = records[:number]
+                break
             for tenant, tally in block.tallies.items():
                 tallies[tenant] = tallies.get(tenant, NOTHING) + tally
             if isinstance(block, CancelBlock):

@@ -29,7 +29,7 @@ from streamgauge.domain.received_events import LoggedBlock, ReceivedEvents, rece
 from streamgauge.domain.recount import RECOUNT_SCHEMA, Recount
 from streamgauge.domain.summary import MINUTE_S, Range
 from streamgauge.domain.tally import NOTHING, Tally
-from streamgauge.engine.apply import contents_of, logged_cancels, logged_events
+from streamgauge.engine.apply import STEP_BYTES_MAX, contents_of, logged_cancels, logged_events
 from streamgauge.engine.expected_rollups import ExpectedRollups
 from streamgauge.engine.ports.event_log import EventLog
 from streamgauge.engine.ports.progress import Progress
@@ -172,16 +172,18 @@ class Verification:
         offset = self._beginning.offset
         while offset < self._end:
             blocks: list[LoggedBlock] = []
+            size = 0
             for record in self._log.read(offset, events_max=_READ_EVENTS):
                 if record.first_offset >= self._end:
                     break
                 block = contents_of(record)
                 for tenant, tally in block.tallies.items():
                     tallies[tenant] = tallies.get(tenant, NOTHING) + tally
+                size += block.size_bytes
+                if blocks and (isinstance(block, CancelBlock) or size > STEP_BYTES_MAX):
+                    yield received(blocks), record.first_offset
+                    blocks, size = [], block.size_bytes
                 if isinstance(block, CancelBlock):
-                    if blocks:
-                        yield received(blocks), record.first_offset
-                        blocks = []
                     yield logged_cancels(block, record), record.next_offset
                 else:
                     blocks.append(logged_events(block, record))

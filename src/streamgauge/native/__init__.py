@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from types import ModuleType
 
-VERSION: Final = 2  # of what `_columns.pyi` says; a module that an older checkout left behind has another
+VERSION: Final = 3  # of what `_columns.pyi` says; a module that an older checkout left behind has another
 
 compiled: "ModuleType | None"
 try:

@@ -7,7 +7,7 @@
 #include "columns.h"
 #include "request.h"
 
-enum { VERSION = 2 }; /* of what _columns.pyi says; native/__init__.py takes no other */
+enum { VERSION = 3 }; /* of what _columns.pyi says; native/__init__.py takes no other */
 
 /* One request. Everything variable lies in `data`, in the order of the sizes in `layout`. */
 typedef struct {
@@ -347,6 +347,7 @@ static PyMethodDef module_methods[] = {
     {"join", join, METH_O, NULL},
     {"identifiers", unpack_identifiers, METH_VARARGS, NULL},
     {"uuids", pack_uuids, METH_VARARGS, NULL},
+    {"parts_fit", parts_fit, METH_VARARGS, NULL},
     {"hash_texts", hash_texts, METH_VARARGS, NULL},
     {"hash_order", hash_order, METH_VARARGS, NULL},
     {"filter_add", filter_add, METH_VARARGS, NULL},

@@ -50,6 +50,13 @@ def uuids(offsets: bytes | memoryview, data: bytes | memoryview, /) -> tuple[byt
     Raises ValueError when offsets fall, or lie outside of the data.
     """
 
+def parts_fit(parts: tuple[Column, ...], widths: bytes, origins: int, /) -> bool:
+    """Whether the parts of a stored block (domain/stored_block.py, `PARTS`) fit together, its numbers as wide as
+    `widths` says in bytes, its events from so many origins. That texts are UTF-8 is not looked at.
+
+    Raises TypeError when there are more or fewer parts or widths.
+    """
+
 def hash_texts(offsets: Column, data: Column, tenant: Column, seeds: Column, out: Column, /) -> None:
     """Hashes (uint64) of texts (int32 offsets), each from the seed (uint64) that its `tenant` (int32) names."""
 

@@ -31,4 +31,7 @@ static inline void put_number(uint8_t *column, size_t row, uint16_t number)
 PyObject *unpack_identifiers(PyObject *module, PyObject *args);
 PyObject *pack_uuids(PyObject *module, PyObject *args);
 
+/* And `parts_fit`. */
+PyObject *parts_fit(PyObject *module, PyObject *args);
+
 #endif

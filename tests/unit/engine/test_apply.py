@@ -294,6 +294,30 @@ class _StoreThatRemembers(_StoreThatDies):
         super().insert(events, step=step, again=again)
 
 
+def test_a_step_has_no_more_bytes_than_a_column_of_text_may_and_at_least_one_record() -> None:
+    world = World(step_bytes_max=3_000)
+    meter = world.add_meter()
+    world.add_customer()
+    long = {"stripe_customer_id": "cus_1", "value": "1", "note": "x" * 1_000}
+    for number in range(6):
+        world.accept(Event(f"e{number}", payload=long))
+    world.accept(*(Event(f"f{number}", payload=long) for number in range(5)))
+    assert [world.applier.run_once() for _ in range(4)] == [2, 2, 2, 5]
+    assert world.total(meter) == Decimal(11)
+
+
+def test_a_redo_has_the_range_of_its_intent_however_many_bytes_that_is() -> None:
+    world = World()
+    world.add_meter()
+    world.add_customer()
+    for number in range(6):
+        world.accept(Event(f"e{number}"))
+    world.progress.intend(Intent(0, 4))
+    world.step_bytes_max = 1
+    world.restart()
+    assert [world.applier.run_once() for _ in range(3)] == [4, 1, 1]
+
+
 def test_a_redo_gives_the_store_the_same_rows_although_it_has_them_already(world: World) -> None:
     """Of an insert that was cut in the middle the store has some parts: the rest must arrive with the same fates."""
     world.add_meter()

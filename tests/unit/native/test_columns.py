@@ -243,3 +243,21 @@ def test_identifiers_that_do_not_fit_their_forms_are_refused(forms: bytes, ids: 
         native.compiled.identifiers(forms, ids, texts)
     with pytest.raises(TypeError):
         native.compiled.join([object()])
+
+
+def test_parts_of_a_block_are_looked_at_in_bounds() -> None:
+    parts = block_of([request_of(CALLER, COMMON["a full request"], "key")]).parts
+    fit = native.compiled.parts_fit  # type: ignore[union-attr]
+    assert fit(parts.data, parts.widths, 1)
+    assert not fit(parts.data, parts.widths, 0)
+    assert not fit(parts.data, bytes(len(parts.widths)), 1)
+    wrong: list[tuple[Any, ...]] = [
+        (parts.data[1:], parts.widths, 1),
+        (parts.data, parts.widths[1:], 1),
+        (parts.data, parts.widths, -1),
+        (list(parts.data), parts.widths, 1),
+        ((None, *parts.data[1:]), parts.widths, 1),
+    ]
+    for each in wrong:
+        with pytest.raises(TypeError):
+            fit(*each)
