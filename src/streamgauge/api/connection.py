@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from streamgauge.api.errors import Rendered
+from streamgauge.api.plain_request import Headers, read_plain
 
 # A request line and its headers; what arrives in one read may exceed it. The parser's own limit, of the URL, is 64 KiB.
 HEAD_BYTES_MAX: Final = 2**17
@@ -41,15 +42,47 @@ class _UpgradeWithBody(Exception):
 class AnswersAtOnce(Protocol):
     """An application that can answer a whole request without a task, besides what ASGI asks of it."""
 
+    @property
+    def line_at_once(self) -> bytes:
+        """The first line of such requests, as programs write it."""
+
     def takes_at_once(self, scope: Any) -> bool:
         """Whether to hold a request with this head until its body is there."""
 
-    def at_once(self, scope: Any, body: bytearray, answer: Callable[[Rendered], None]) -> bool:
-        """Take the request; `answer` is called once, later. False: it was not taken. Raises nothing."""
+    def at_once(self, headers: Headers, body: bytes | bytearray, answer: Callable[[Rendered], None]) -> bool:
+        """Take the request; `answer` is called once, now or later. False: it was not taken. Raises nothing."""
 
 
 def _nothing() -> None:
     """For what must not be called twice."""
+
+
+class _PlainCycle:
+    """In the place of uvicorn's cycle, of a request that came whole and is answered without a task: as much of it as
+    the protocol looks at."""
+
+    __slots__ = (
+        "default_headers",
+        "disconnected",
+        "keep_alive",
+        "on_response",
+        "response_complete",
+        "response_started",
+    )
+    more_body: Final = False
+
+    def __init__(self, default_headers: Headers, on_response: Callable[[], None]) -> None:
+        self.default_headers = default_headers
+        self.on_response = on_response
+        self.keep_alive = True
+        self.disconnected = self.response_started = self.response_complete = False
+
+    @property
+    def message_event(self) -> "_PlainCycle":
+        return self
+
+    def set(self) -> None:
+        """Nobody waits for more of the request."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -76,8 +109,10 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._takes_plain(data):
+            return
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.more_body and "method" in self.scope:
+        if self.cycle is not None and not self.cycle.more_body and self.scope is not None and "method" in self.scope:
             self._bytes = 0  # a whole request is there, and nothing of another
             return
         self._bytes += len(data)
@@ -87,6 +122,25 @@ class BoundedConnection(HttpToolsProtocol):
                 self.send_400_response("The request is too large.")
             else:
                 self.transport.close()  # an answer is under way, or has been given already
+
+    def _takes_plain(self, data: bytes) -> bool:
+        """Whether the data is one whole request that is answered at once; else nothing has happened."""
+        app, before = self._whole, self.cycle
+        if app is None or self._bytes or self.flow.write_paused or self.transport.is_closing():
+            return False
+        if before is not None and not before.response_complete:
+            return False  # answers have an order
+        request = read_plain(data, app.line_at_once)
+        if request is None:
+            return False
+        cycle = _PlainCycle(self.server_state.default_headers, self.on_response_complete)
+        self._unset_keepalive_if_required()
+        self.cycle = cycle  # type: ignore[assignment]
+        if not app.at_once(*request, partial(self._answer, cycle)):
+            self.cycle = before
+            return False
+        self.scope = None  # type: ignore[assignment]
+        return True
 
     def on_headers_complete(self) -> None:
         """Raises _UpgradeWithBody, which the parser's caller answers with 400."""
@@ -122,7 +176,9 @@ class BoundedConnection(HttpToolsProtocol):
         app, self._held = self._held, None
         if app is not None:
             cycle = self.cycle
-            is_taken = not self.flow.write_paused and app.at_once(cycle.scope, cycle.body, partial(self._answer, cycle))
+            is_taken = not self.flow.write_paused and app.at_once(
+                cycle.scope["headers"], cycle.body, partial(self._answer, cycle)
+            )
             if not is_taken:
                 self._let_go(app)
 
@@ -130,7 +186,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._held = None
         super()._start_asgi_task(self.cycle, app)  # type: ignore[arg-type]
 
-    def _answer(self, cycle: RequestResponseCycle, rendered: Rendered) -> None:
+    def _answer(self, cycle: RequestResponseCycle | _PlainCycle, rendered: Rendered) -> None:
         """What `cycle.send` does with two messages, in one write."""
         if cycle.disconnected:
             return

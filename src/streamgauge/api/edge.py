@@ -1,12 +1,16 @@
 """The edge: one host and port for everything. The stream is answered here, all else by the app behind it."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamgauge.api.errors import Rendered
+from streamgauge.api.plain_request import Headers
 from streamgauge.api.v2.meter_event_stream import PATH, MeterEventStream
 from streamgauge.engine.ingest import GroupCommit
+
+_LINE: Final = f"POST {PATH} HTTP/1.1".encode()
 
 
 class Edge:
@@ -32,12 +36,17 @@ class Edge:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
 
+    @property
+    def line_at_once(self) -> bytes:
+        """As `takes_at_once` looks for it, written out."""
+        return _LINE
+
     def takes_at_once(self, scope: Scope) -> bool:
         """Whether a request is one that `at_once` may answer, as far as its head says."""
         return bool(scope["path"] == PATH and scope["method"] == "POST")
 
-    def at_once(self, scope: Scope, body: bytearray, answer: Callable[[Rendered], None]) -> bool:
-        return self._stream.at_once(scope, body, answer)
+    def at_once(self, headers: Headers, body: bytes | bytearray, answer: Callable[[Rendered], None]) -> bool:
+        return self._stream.at_once(headers, body, answer)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -348,6 +348,7 @@ static PyMethodDef module_methods[] = {
     {"identifiers", unpack_identifiers, METH_VARARGS, NULL},
     {"uuids", pack_uuids, METH_VARARGS, NULL},
     {"parts_fit", parts_fit, METH_VARARGS, NULL},
+    {"plain_request", plain_request, METH_VARARGS, NULL},
     {"hash_texts", hash_texts, METH_VARARGS, NULL},
     {"hash_order", hash_order, METH_VARARGS, NULL},
     {"filter_add", filter_add, METH_VARARGS, NULL},

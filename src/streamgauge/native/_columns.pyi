@@ -57,6 +57,10 @@ def parts_fit(parts: tuple[Column, ...], widths: bytes, origins: int, /) -> bool
     Raises TypeError when there are more or fewer parts or widths.
     """
 
+def plain_request(data: bytes, line: bytes, /) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+    """Headers, names in lower case, and body of the one request with this line that is all of the data; None: it is
+    written in an unusual way."""
+
 def hash_texts(offsets: Column, data: Column, tenant: Column, seeds: Column, out: Column, /) -> None:
     """Hashes (uint64) of texts (int32 offsets), each from the seed (uint64) that its `tenant` (int32) names."""
 

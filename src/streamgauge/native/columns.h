@@ -31,7 +31,8 @@ static inline void put_number(uint8_t *column, size_t row, uint16_t number)
 PyObject *unpack_identifiers(PyObject *module, PyObject *args);
 PyObject *pack_uuids(PyObject *module, PyObject *args);
 
-/* And `parts_fit`. */
+/* And these. */
 PyObject *parts_fit(PyObject *module, PyObject *args);
+PyObject *plain_request(PyObject *module, PyObject *args);
 
 #endif

@@ -114,17 +114,18 @@ class Edge:
         """One request, its body in as many messages as there are parts; `leaves`: the client goes before the last."""
         parts = [body] if isinstance(body, bytes) else list(body)
         given = {"authorization": authorization or f"Bearer {self.token}", **(headers or {})}
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in given.items() if value]
         scope = {
             "type": "http",
             "method": method,
             "path": PATH,
             "query_string": b"",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items() if value],
+            "headers": fields,
         }
         answered: list[dict[str, Any]] = []
         if self.at_once and method == "POST" and len(parts) == 1 and not leaves:
             settled: asyncio.Future[Rendered] = asyncio.get_running_loop().create_future()
-            if self.stream.at_once(scope, bytearray(parts[0]), settled.set_result):
+            if self.stream.at_once(fields, bytearray(parts[0]), settled.set_result):
                 status, answer_fields, content = await settled
                 answered = [{"status": status, "headers": answer_fields}, {"body": content}]
         messages = [

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from streamgauge.api.content_encoding import refuse_packed
 from streamgauge.api.credentials import ACCOUNT_HEADERS, refuse_other_accounts
 from streamgauge.api.errors import ErrorStyle, Rendered, render, render_unexpected, render_unrouted
+from streamgauge.api.plain_request import Headers
 from streamgauge.api.request_id import echoed_headers, new_request_id
 from streamgauge.api.v2.json_body import refuse_other_types
 from streamgauge.api.v2.stream_body import request_of
@@ -59,20 +60,20 @@ class MeterEventStream:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def at_once(self, scope: Scope, body: bytearray, answer: Callable[[Rendered], None]) -> bool:
+    def at_once(self, headers: Headers, body: bytes | bytearray, answer: Callable[[Rendered], None]) -> bool:
         """The same for a whole body and a session that is known, without a task; `answer` is called later, once.
 
         False: nothing was done, and the call above must. Raises nothing.
         """
         try:
-            authorization, length, judged = _headers(scope)
+            authorization, length, judged = _headers(headers)
             principal = self._known(authorization)
         except StreamgaugeError:
             return False
         if principal is None or length > REQUEST_BYTES_MAX or len(body) > REQUEST_BYTES_MAX:
             return False
         request_id = new_request_id()
-        own = [(b"request-id", request_id.encode()), *echoed_headers(scope["headers"])]
+        own = [(b"request-id", request_id.encode()), *echoed_headers(headers)]
 
         def settled(future: asyncio.Future[None]) -> None:
             if future.cancelled():
@@ -85,11 +86,11 @@ class MeterEventStream:
 
         def refused(error: BaseException) -> None:
             if isinstance(error, StreamgaugeError):
-                status, headers, content = render(error, ErrorStyle.V2)
+                status, more, content = render(error, ErrorStyle.V2)
             else:
                 logger.error("failed request_id=%s", request_id, exc_info=error)
-                status, headers, content = render_unexpected(ErrorStyle.V2)
-            answer((status, [*headers, *own], content))
+                status, more, content = render_unexpected(ErrorStyle.V2)
+            answer((status, [*more, *own], content))
 
         try:
             self._submit(principal, judged, body).add_done_callback(settled)
@@ -100,7 +101,7 @@ class MeterEventStream:
     async def _answer(self, scope: Scope, receive: Receive) -> Rendered:
         if scope["method"] != "POST":
             return render_unrouted(405, scope["method"], PATH, ErrorStyle.V2, allow="POST")
-        authorization, length, judged = _headers(scope)
+        authorization, length, judged = _headers(scope["headers"])
         if length > REQUEST_BYTES_MAX:
             raise _too_large()
         principal = await self._authenticate(authorization)
@@ -143,11 +144,11 @@ def _refuse(principal: Principal, judged: dict[str, str]) -> None:
         refuse_other_types(judged.get("content-type"))
 
 
-def _headers(scope: Scope) -> tuple[bytes | None, int, dict[str, str]]:
+def _headers(headers: Headers) -> tuple[bytes | None, int, dict[str, str]]:
     """The credential, the declared size (0: none), and the headers of `_JUDGED`; one pass, as it is the hot path."""
     authorization, length = None, 0
     judged: dict[str, str] = {}
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"authorization":
             if authorization is None:  # of several the first counts, as for all other calls
                 authorization = value
