@@ -191,5 +191,6 @@ def _distinct_names(numbers: NDArray[np.integer], names: list[str]) -> pa.Dictio
 
 def _names(numbers: NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
     """A column of names, each given as its place in `names`; -1 is the last."""
-    places = pa.array(numbers.astype(np.int32) % len(names))
-    return pa.DictionaryArray.from_arrays(places, pa.array(names, pa.string()))
+    places = numbers.astype(np.int32)
+    places[numbers == -1] = len(names) - 1
+    return pa.DictionaryArray.from_arrays(pa.array(places), pa.array(names, pa.string()))
