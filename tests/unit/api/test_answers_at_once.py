@@ -186,6 +186,17 @@ def test_requests_sent_ahead_are_answered_in_order() -> None:
     talk(conversation)
 
 
+def test_a_request_that_comes_before_the_last_answer_is_answered_after_it() -> None:
+    async def conversation(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for request in (post(b"a", SLOW), post(b"ab"), post(b"abc", NOT)):
+            writer.write(request)
+            await asyncio.sleep(0.05)
+        app.leave.set()
+        assert [(await answered(reader))[1][-1:] for _ in range(3)] == [b"1", b"2", b"3"]
+
+    talk(conversation)
+
+
 def test_a_client_that_has_said_all_still_gets_its_answer() -> None:
     async def conversation(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(post(b"a", SLOW))

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 from base64 import b85decode
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -182,6 +183,14 @@ def _longer(by: int) -> bytes:
     return bytes(data)
 
 
+def _ending_early() -> bytes:
+    """A block whose parts fit together, and whose last values were not written."""
+    parts = _three().parts
+    whole = written(parts, ORIGINS.encode())
+    body: bytes = pa.Codec("lz4_raw").compress(b"".join(parts.data)[:-5], asbytes=True)
+    return whole[: HEAD_BYTES + len(ORIGINS.encode())] + body
+
+
 OTHER_PARTS: list[tuple[Any, ...]] = [
     ("run_events", "|u1", [2]),
     ("run_events", "|u1", [3, 1]),
@@ -215,6 +224,8 @@ OTHER_PARTS: list[tuple[Any, ...]] = [
     ("key", "|u1", [0, 1, 0, 1, 0]),
     ("value_size", "<u4", [2**32 - 1] * 6),
     ("value_size", "<u4", [0] * 6),
+    ("value_size", "|u1", [5, 1, 5, 1, 5, 1, 0]),
+    ("key", "<u2", b"\0\0\1\0" * 3 + b"\0"),
     ("values", "", b"\xff" * 18),
 ]
 
@@ -256,6 +267,7 @@ GOOD_METADATA = {"format": FIRST_FORMAT, "origins": ORIGINS}
         pytest.param(lambda: _good()[:50], id="half a head"),
         pytest.param(lambda: _now_with("values", "", b"x" * 2**10) + b"x", id="something behind"),
         pytest.param(lambda: _longer(1), id="sizes that are too large"),
+        pytest.param(_ending_early, id="less than its sizes say"),
         pytest.param(lambda: _longer(2**32 - 1), id="sizes beyond what fits into memory"),
         pytest.param(lambda: _stream(FIRST_SCHEMA, GOOD_METADATA, batches=0), id="no batch"),
         pytest.param(lambda: _stream(FIRST_SCHEMA, {"format": FIRST_FORMAT}), id="no origins"),
@@ -269,6 +281,16 @@ GOOD_METADATA = {"format": FIRST_FORMAT, "origins": ORIGINS}
 def test_what_is_no_block_of_this_format_is_refused(data: Callable[[], bytes]) -> None:
     with pytest.raises(ValueError):
         decode(data())
+
+
+def test_sizes_that_are_not_true_take_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError):
+            decode(_longer(2**32 - 1))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_event_of_an_origin_that_is_not_listed_is_refused() -> None:
