@@ -139,7 +139,6 @@ class BoundedConnection(HttpToolsProtocol):
         if not app.at_once(*request, partial(self._answer, cycle)):
             self.cycle = before
             return False
-        self.scope = None  # type: ignore[assignment]
         return True
 
     def on_headers_complete(self) -> None:

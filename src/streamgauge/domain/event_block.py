@@ -1,4 +1,4 @@
-"""Blocks: the events of a group of requests as columns, and their form as a record of the event log."""
+"""Blocks: the events of a group of requests, from what was decoded to a record of the event log, and to columns."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 BLOCK_SCHEMA: Final = pa.schema(
     [
-        pa.field("origin", pa.int32(), nullable=False),  # index into the origins in the metadata
+        pa.field("origin", pa.int32(), nullable=False),  # index into the block's origins
         pa.field("event_name", WORDS, nullable=False),
         pa.field("identifier", pa.string(), nullable=False),
         pa.field("timestamp_ms", pa.int64(), nullable=False),  # ABSENT_MS: not given

@@ -118,10 +118,12 @@ def test_a_body_may_arrive_in_pieces(step: int) -> None:
     talk(conversation)
 
 
-def test_what_stands_before_a_whole_request_belongs_to_it() -> None:
+@pytest.mark.parametrize("more", [(), (NOT,)], ids=["after one at once", "after a task"])
+def test_what_stands_before_a_whole_request_belongs_to_it(more: tuple[bytes, ...]) -> None:
     async def conversation(app: App, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(post(b"ab"))
-        assert (await answered(reader))[1] == b"at once 2"
+        for _ in range(2):
+            writer.write(post(b"ab", *more))
+            assert (await answered(reader))[1][-1:] == b"2"
         writer.write(b"\r\n")
         await asyncio.sleep(0.05)
         writer.write(post(b"abc"))

@@ -18,7 +18,9 @@ from streamgauge.domain.account import Tenant
 from streamgauge.domain.catalogue import Catalogue
 from streamgauge.domain.counting_rules import CountingRules, RulesHistory
 from streamgauge.domain.meter import EventTimeWindow, Formula
+from streamgauge.domain.received_events import LoggedBlock, ReceivedEvents, received
 from streamgauge.domain.recount import value_of
+from streamgauge.engine import verification
 from streamgauge.engine.catalogue import CatalogueKeeper
 from streamgauge.engine.ports.usage_audit import UsageAudit
 from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
@@ -107,6 +109,24 @@ def test_the_shares_in_which_it_is_done_change_nothing(
     whole = verified(world)
     assert verified(world, share_events) == whole
     assert list(whole.differences) == []
+
+
+def test_no_more_of_the_log_is_looked_at_together_than_columns_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = lived_world(World(window_ms=WINDOW_MS))
+    whole = verified(world)
+    together: list[int] = []
+
+    def noted(blocks: Sequence[LoggedBlock]) -> ReceivedEvents:
+        together.append(len(blocks))
+        return received(blocks)
+
+    monkeypatch.setattr(verification, "received", noted)
+    assert verified(world) == whole
+    assert max(together) > 1
+    together.clear()
+    monkeypatch.setattr(verification, "STEP_BYTES_MAX", 1)
+    assert verified(world) == whole
+    assert set(together) == {1}
 
 
 class Misreading(MemoryUsageAudit):
