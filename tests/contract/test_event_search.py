@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from streamgauge.adapters.clickhouse import event_search
 from streamgauge.adapters.clickhouse.event_search import ClickHouseEventSearch
 from streamgauge.adapters.memory.event_search import MemoryEventSearch
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
@@ -242,6 +243,40 @@ def test_so_many_that_are_alike_are_told_of(searched: Searched) -> None:
     insert(store, *(event(at) for at in range(ALIKE_MAX + 5)))
     usage = Usage(MTR, "cus_1", Decimal(1), START_MS)
     assert search.alike(TENANT, [usage], [(0, 100)]) == {usage: [f"event-{at}" for at in range(ALIKE_MAX)]}
+    last = ALIKE_MAX + 4
+    assert search.alike(TENANT, [usage], [(0, 100)], {last: (usage, f"event-{last}")}) == {
+        usage: [f"event-{at}" for at in range(ALIKE_MAX)]
+    }
+
+
+def test_events_that_are_known_already_are_among_those_that_are_alike(searched: Searched) -> None:
+    store, search = searched
+    values = {0: 1, 3: 1, 7: 2, 8: 1, 9: 3}
+    insert(store, *(event(at, value=Decimal(value)) for at, value in values.items()))
+    usages = {value: Usage(MTR, "cus_1", Decimal(value), START_MS) for value in set(values.values())}
+    every = {at: (usages[value], f"event-{at}") for at, value in values.items()}
+    whole = {usages[1]: ["event-0", "event-3", "event-8"], usages[2]: ["event-7"], usages[3]: ["event-9"]}
+    for known in (every, {3: every[3]}, {at: every[at] for at in (0, 7)}):
+        assert search.alike(TENANT, list(usages.values()), [(0, 100)], known) == whole
+
+
+def test_however_many_share_a_moment_those_that_are_alike_are_found(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_search, "_ALIKE_LISTED_MAX", 3)
+    store, search = searched
+    insert(store, *(event(at, value=Decimal(at // 4)) for at in range(12)))
+    usage = Usage(MTR, "cus_1", Decimal(2), START_MS)
+    for known in ({}, {9: (usage, "event-9")}):
+        assert search.alike(TENANT, [usage], [(0, 100)], known) == {usage: [f"event-{at}" for at in range(8, 12)]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_alike_is_found_whatever_the_customer_is_called(name: str, searched: Searched) -> None:
+    store, search = searched
+    insert(store, event(0), event(1, customer=name))
+    usage = Usage(MTR, name, Decimal(1), START_MS)
+    assert search.alike(TENANT, [usage], [(0, 10)]) == {usage: ["event-1"]}
 
 
 def test_rejected_events_are_counted_by_window_tenant_meter_and_code(searched: Searched) -> None:

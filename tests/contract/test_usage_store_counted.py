@@ -1,11 +1,14 @@
 """The contract of `UsageStore.counted`, and of what is told of events that were cancelled, run on every adapter."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from streamgauge.domain.cancellation import CountedEvent
 from streamgauge.domain.fate import Fate
 from streamgauge.domain.meter import Formula
@@ -166,3 +169,49 @@ def test_counted_may_be_asked_from_many_threads_while_others_read_and_one_writes
             store.insert(settled([later]), step=at)
             cancel(store, later, offset=1_000 + at)
         assert list(answers) == [(0, [(-24, Decimal(1))])] * 24
+
+
+# --- where nothing was cancelled nobody looks for it
+
+
+def test_a_store_that_is_opened_again_knows_of_its_cancellations(
+    new_clickhouse_store: Callable[[], ClickHouseStore],
+) -> None:
+    store = new_clickhouse_store()
+    events = [Settled(identifier=name, offset=at, value=at + 1, keeps_latest=True) for at, name in enumerate("ab")]
+    store.insert(settled(events), step=0)
+    cancel(store, events[1])
+    again = ClickHouseStore(store._writer, store._reader, store._database)
+    assert [each.status for each in again.events_of(TENANT, "b", events[1].hash)] == [Fate.CANCELLED]
+    assert [each.cancelled_at_ms for each in again.counted(hashes(events[1].hash), since_ms=0, below_offset=NEVER)] == [
+        START_MS
+    ]
+    latest = meter_of(Formula.LAST)
+    assert totals(again, latest) == totals(store, latest) != []
+
+
+def test_cancellations_are_asked_for_from_the_first_one_on(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_clickhouse_store()
+    events = [Settled(identifier=name, offset=at, keeps_latest=True) for at, name in enumerate("ab")]
+    store.insert(settled(events), step=0)
+    asked: list[str] = []
+    read = store._read
+
+    def noting(doing: str, *given: Any) -> Any:
+        asked.append(doing)
+        return read(doing, *given)
+
+    monkeypatch.setattr(store, "_read", noting)
+
+    def ask() -> set[str]:
+        asked.clear()
+        store.events_of(TENANT, "a", events[0].hash)
+        store.counted(hashes(events[0].hash), since_ms=0, below_offset=NEVER)
+        totals(store, meter_of(Formula.LAST))
+        return {doing for doing in asked if "cancellations" in doing}
+
+    assert ask() == set()
+    cancel(store, events[1])
+    assert ask() == {"look up cancellations", "read cancellations"}

@@ -71,7 +71,13 @@ class Explanations:
         usages = {each.log_offset: usage for each in receipts if (usage := _usage(each)) is not None}
         if not usages:
             return {}
-        alike = self._search.alike(tenant, list(set(usages.values())), _around(list(usages)))
+        known = {
+            each.log_offset: (usage, each.identifier)
+            for each in receipts
+            # A redriven event counts at another place in the log than where it was received.
+            if (usage := usages.get(each.log_offset)) is not None and each.redriven_at_ms is None
+        }
+        alike = self._search.alike(tenant, list(set(usages.values())), _around(list(usages)), known)
         hints: dict[int, tuple[Hint, ...]] = {}
         for each in receipts:
             usage = usages.get(each.log_offset)

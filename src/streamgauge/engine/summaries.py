@@ -1,5 +1,6 @@
 """Summaries: totals per customer and window, read from rollups."""
 
+from functools import partial
 from typing import Final
 
 from streamgauge.domain.account import Tenant
@@ -9,7 +10,7 @@ from streamgauge.domain.summary import SummaryRow, aligned_range, summary_id
 from streamgauge.engine.meters import Meters
 from streamgauge.engine.ports.control_store import Listed, Page
 from streamgauge.engine.ports.usage_store import SummaryQuery, UsageStore, WindowTotal
-from streamgauge.engine.summary_walks import ROWS_MAX, SummaryWalks
+from streamgauge.engine.summary_walks import ROWS_MAX, SummaryWalks, Walk
 
 # More windows than a range can hold: ten years of hours.
 _WINDOWS_MAX: Final = 100_000
@@ -38,27 +39,29 @@ class Summaries:
         meter = self._meters.get(tenant, meter_id)
         asked = aligned_range(start_s, end_s, grouping)
 
-        def rows(limit: int) -> tuple[SummaryRow, ...]:
+        def read(limit: int) -> Walk:
             query = SummaryQuery(meter=meter, customer_id=customer_id, range=asked, grouping=grouping, limit=limit)
-            return tuple(_row(meter.id, customer_id, total) for total in self._store.totals(query))
+            return self._walks.read(key, lambda: self._store.totals(query), partial(_row, meter.id, customer_id))
 
         key = (meter.id, customer_id, asked, grouping)
         cursor = page.starting_after or page.ending_before
         if cursor is None:
             # Whatever the page's size, the store adds up all windows.
-            found = self._walks.read(key, lambda: rows(ROWS_MAX + 1)).rows
-            return Listed(found[: page.limit], len(found) > page.limit)
+            return _page(read(ROWS_MAX + 1), 0, page.limit)
         # A cursor is a row of the same list, so that is read whole: some 840 hours at most in the 35 days that events
         # can lie back; older ranges only hold what was counted then.
-        walk = self._walks.continued(key) or self._walks.read(key, lambda: rows(_WINDOWS_MAX))
-        at = walk.places.get(cursor)
+        walk = self._walks.continued(key) or read(_WINDOWS_MAX)
+        at = walk.place_of(cursor)
         if at is None:
             raise UnknownCursor(cursor, param="starting_after" if page.starting_after else "ending_before")
         if page.starting_after:
-            after = walk.rows[at + 1 :]
-            return Listed(after[: page.limit], len(after) > page.limit)
-        before = walk.rows[:at]
-        return Listed(before[-page.limit :], len(before) > page.limit)
+            return _page(walk, at + 1, page.limit)
+        start = max(at - page.limit, 0)
+        return Listed(walk.rows(start, at), start > 0)
+
+
+def _page(walk: Walk, start: int, limit: int) -> Listed[SummaryRow]:
+    return Listed(walk.rows(start, start + limit), len(walk) > start + limit)
 
 
 def _row(meter_id: str, customer_id: str, total: WindowTotal) -> SummaryRow:

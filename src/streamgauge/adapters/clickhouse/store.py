@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 from clickhouse_connect.driver.client import Client
@@ -34,7 +34,7 @@ from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups, with_step
 from streamgauge.adapters.clickhouse.step import StepWriter
 from streamgauge.adapters.clickhouse.stored_events import STORED_COLUMNS, stored_event
 from streamgauge.adapters.clickhouse.stored_events import cancelled_sql as cancelled_sql_of
-from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, cancelled_sql, summary_sql, window_total
+from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, cancelled_sql, summary_sql, window_totals
 from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
@@ -43,8 +43,6 @@ from streamgauge.domain.receipt import StoredEvent
 from streamgauge.domain.rollups import fold
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
-
-_IDENTIFIED: Final = "identifier = {identifier:String} AND account = {account:String} AND livemode = {livemode:Bool}"
 
 
 class ClickHouseStore:
@@ -61,6 +59,9 @@ class ClickHouseStore:
         with translated("create the usage store's tables"):
             prepare(writer, database)
         self._parts = WholeParts(writer, database)
+        # Where nothing was ever cancelled nobody looks for it: 2 to 4 ms of each receipt and each meter that keeps the
+        # latest. Whoever cancels does it here, or did before.
+        self._has_cancellations = self._count("cancellations") > 0
 
     def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
         with translated(f"insert {events.table.num_rows} events of the step at offset {step}"):
@@ -78,6 +79,7 @@ class ClickHouseStore:
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         if not cancellations:
             return
+        self._has_cancellations = True  # before one is there to be seen
         with translated(f"cancel {len(cancellations)} events in the step at offset {step}"):
             writer = StepWriter(self._writer, self._database, again=again)
             of_step, number = f"log_offset >= {step:d}", _cancelled(step)
@@ -100,8 +102,10 @@ class ClickHouseStore:
             places = {int(offset): int(number) for offset, number in self._look_up("look up identifiers", sql)}
             if not places:
                 continue
-            sql = cancelled_at_sql(self._database, listed, below_offset=below_offset)
-            cancelled = cancelled_at(self._look_up("look up cancellations", sql))
+            cancelled = {}
+            if self._has_cancellations:
+                sql = cancelled_at_sql(self._database, listed, below_offset=below_offset)
+                cancelled = cancelled_at(self._look_up("look up cancellations", sql))
             for offsets in lists(list(places)):
                 sql = counted_sql(self._database, offsets, since_ms=since_ms)
                 events = self._look_up("look up counted events", sql)
@@ -129,9 +133,7 @@ class ClickHouseStore:
                     yield cast(NDArray[np.uint64], block).reshape(-1), int(last_ms)
 
     def count_events(self) -> int:
-        with translated("count events"):
-            (row,) = self._writer.query(f"SELECT count() FROM {self._database}.events").result_rows
-        return int(row[0])
+        return self._count("events")
 
     def count_claimed(self, *, since_ms: int, from_offset: int = 0) -> int:
         with translated("count identifiers"):
@@ -143,27 +145,35 @@ class ClickHouseStore:
 
     def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
         seen = None
-        if query.meter.keeps_latest:
+        if query.meter.keeps_latest and self._has_cancellations:
             ((seen,),) = self._read("read cancellations", *cancelled_sql(query, self._database), SUMMARY_SETTINGS)
         sql, parameters = summary_sql(query, self._database, cancelled_up_to=seen)
-        rows = self._read("read summaries", sql, parameters, SUMMARY_SETTINGS)
-        return [window_total(query, row) for row in rows]
+        return window_totals(query, self._read("read summaries", sql, parameters, SUMMARY_SETTINGS))
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
-        rows = self._read(
+        # Two queries, since as one that has the first inside of it they take half as long again.
+        places = self._look_up(
             "look up an identifier",
-            f"SELECT {STORED_COLUMNS} FROM {self._database}.events WHERE log_partition = 0 AND log_offset IN "
-            f"(SELECT log_offset FROM {self._database}.identifiers WHERE identifier_hash = {identifier_hash:d}) "
-            f"AND {_IDENTIFIED} ORDER BY log_offset",
-            {"identifier": identifier, "account": tenant.account_id, "livemode": tenant.livemode},
-            LOOKUP_SETTINGS,
+            f"SELECT log_offset FROM {self._database}.identifiers WHERE identifier_hash = {identifier_hash:d}",
         )
-        if not rows:
-            return []
-        # After the events: whatever was cancelled is then among them.
-        cancelled = self._look_up("look up cancellations", cancelled_sql_of(self._database, [identifier_hash]))
-        cancelled_at_ms = {int(offset): int(at_ms) for offset, at_ms in cancelled}
-        return [stored_event(row, cancelled_at_ms) for row in rows]
+        rows = [
+            row
+            for listed in lists([int(offset) for (offset,) in places])
+            for row in self._look_up(
+                "look up events",
+                f"SELECT account, livemode, {STORED_COLUMNS} FROM {self._database}.events "
+                f"WHERE log_partition = 0 AND log_offset IN ({listed})",
+            )
+        ]
+        # Identifiers may share a hash. To leave the others out, and to sort, is cheaper here than in the store.
+        wanted = (tenant.account_id, tenant.livemode, identifier)
+        events = [row for account, livemode, *row in rows if (account, bool(livemode), row[0]) == wanted]
+        cancelled_at_ms: dict[int, int] = {}
+        if events and self._has_cancellations:
+            # After the events: whatever was cancelled is then among them.
+            cancelled = self._look_up("look up cancellations", cancelled_sql_of(self._database, [identifier_hash]))
+            cancelled_at_ms = {int(offset): int(at_ms) for offset, at_ms in cancelled}
+        return sorted((stored_event(row, cancelled_at_ms) for row in events), key=lambda each: each.log_offset)
 
     @property
     def audit(self) -> ClickHouseAudit:
@@ -178,6 +188,11 @@ class ClickHouseStore:
         self._reader.close()
         self._claims.close()
         self._writer.close()
+
+    def _count(self, table: str) -> int:
+        with translated(f"count {table}"):
+            (row,) = self._writer.query(f"SELECT count() FROM {self._database}.{table}").result_rows
+        return int(row[0])
 
     def _look_up(self, doing: str, sql: str) -> Sequence[Sequence[Any]]:
         return self._read(doing, sql, {}, LOOKUP_SETTINGS)

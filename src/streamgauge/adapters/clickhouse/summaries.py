@@ -126,7 +126,14 @@ def _is_scaled(query: SummaryQuery) -> bool:
     return query.meter.keeps_latest and query.meter.formula is not Formula.COUNT
 
 
-def window_total(query: SummaryQuery, row: Sequence[Any]) -> WindowTotal:
-    start_s, value = int(row[0]), Decimal(row[1])
-    end_s = query.range.end_s if query.grouping is None else start_s + WINDOW_S[query.grouping]
-    return WindowTotal(Range(start_s, end_s), value.scaleb(-VALUE_TYPE.scale, EXACT) if _is_scaled(query) else value)
+def window_totals(query: SummaryQuery, rows: Sequence[Sequence[Any]]) -> list[WindowTotal]:
+    """Of the rows that `summary_sql` gives, one by one."""
+    window_s = None if query.grouping is None else WINDOW_S[query.grouping]
+    is_scaled = _is_scaled(query)
+    totals: list[WindowTotal] = []
+    for start, total in rows:
+        start_s, value = int(start), Decimal(total)
+        end_s = query.range.end_s if window_s is None else start_s + window_s
+        value = value.scaleb(-VALUE_TYPE.scale, EXACT) if is_scaled else value
+        totals.append(WindowTotal(Range(start_s, end_s), value))
+    return totals

@@ -12,6 +12,7 @@ from streamgauge.domain.receipt import StoredEvent
 from streamgauge.engine.ports.event_search import (
     ALIKE_MAX,
     IDENTIFIER_EVENTS_MAX,
+    NONE_KNOWN,
     EventFilter,
     EventRange,
     FoundEvents,
@@ -42,7 +43,11 @@ class MemoryEventSearch:
         return {identifier: events[:IDENTIFIER_EVENTS_MAX] for identifier, events in found.items()}
 
     def alike(
-        self, tenant: Tenant, usages: Sequence[Usage], ranges: Sequence[tuple[int, int]]
+        self,
+        tenant: Tenant,
+        usages: Sequence[Usage],
+        ranges: Sequence[tuple[int, int]],
+        known: Mapping[int, tuple[Usage, str]] = NONE_KNOWN,
     ) -> Mapping[Usage, Sequence[str]]:
         found: dict[Usage, list[str]] = defaultdict(list)
         for event in self._own(tenant):

@@ -77,6 +77,10 @@ class Usage(NamedTuple):
     timestamp_ms: int
 
 
+# For `EventSearch.alike`.
+NONE_KNOWN: Final[Mapping[int, tuple[Usage, str]]] = {}
+
+
 class EventSearch(Protocol):
     """Raises Unavailable when the store is away. All offsets asked about are below the checkpoint.
 
@@ -95,10 +99,15 @@ class EventSearch(Protocol):
         of them, as `find` gave them a moment ago, that need not be read again."""
 
     def alike(
-        self, tenant: Tenant, usages: Sequence[Usage], ranges: Sequence[tuple[int, int]]
+        self,
+        tenant: Tenant,
+        usages: Sequence[Usage],
+        ranges: Sequence[tuple[int, int]],
+        known: Mapping[int, tuple[Usage, str]] = NONE_KNOWN,
     ) -> Mapping[Usage, Sequence[str]]:
         """The distinct identifiers of counted events in one of the `ranges` of offsets, half-open, whose client named
-        such a timestamp: in log order, the first ALIKE_MAX of them."""
+        such a timestamp: in log order, the first ALIKE_MAX of them. `known` are some of them, by offset, with their
+        identifiers: they need not be read."""
 
     def rejected(self, first_offset: int, next_offset: int) -> Sequence[Rejections]:
         """All rejected events of that part of the log, by window, tenant, meter and code, in that order, codes in
