@@ -31,7 +31,7 @@ from streamgauge.api.v2.stream_body import request_of
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.event_block import EncodedBlock, decode, encoded
-from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.backlog import Backlog, BacklogBeside
 from streamgauge.engine.ingest import GroupCommit
 from streamgauge.engine.keys import Keys
 from streamgauge.engine.session_cache import SessionCache
@@ -115,7 +115,8 @@ def _edge(path: Path) -> tuple[Edge, str, Callable[[], None]]:
     token = sessions.open(Principal(TENANT, key.id), secret)[1]
     log, seen = SqliteEventLog(path, clock), SqliteEventLog(path, clock)
     commit = GroupCommit(log, pending_bytes_max=2**28, on_fatal=lambda error: None, pause=lambda: 0.0)
-    stream = MeterEventStream(SessionCache(sessions, clock), Backlog(seen, MemoryProgress(), events_max=2**40), commit)
+    backlog = BacklogBeside(Backlog(seen, MemoryProgress(), events_max=2**40))
+    stream = MeterEventStream(SessionCache(sessions, clock), backlog, commit)
 
     def close() -> None:
         log.close()

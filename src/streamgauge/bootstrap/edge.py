@@ -16,7 +16,7 @@ from streamgauge.bootstrap import OnFatal
 from streamgauge.bootstrap.rate_limit import rate_limit
 from streamgauge.config import Config
 from streamgauge.domain.meter_event import REQUEST_BYTES_MAX
-from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.backlog import Backlog, BacklogBeside
 from streamgauge.engine.ingest import GroupCommit
 from streamgauge.engine.keys import Keys
 from streamgauge.engine.rate_limit import Limited
@@ -49,7 +49,7 @@ def build_edge(config: Config, folder: DataFolder, engine_socket: str, on_fatal:
             stack.callback(levels.close)
         stream = MeterEventStream(
             SessionCache(sessions, clock),
-            backlog,
+            BacklogBeside(backlog),
             commit,
             rate_limit(config.rate_limit_events_per_second, Limited.EVENTS, levels),
         )

@@ -12,6 +12,8 @@ from streamgauge.engine.sessions import Sessions
 
 # A session is looked up again when it was that long ago, beside the requests that use it.
 _FRESH_MS: Final = 2_000
+# It waits until the request that found it due has its answer: both need the interpreter, 3 ms of it for a look-up.
+_AFTER_SECONDS: Final = 0.02
 # From then on they wait for it. A revoked key ends its sessions within 5 s; this leaves room for a slow look-up.
 _KNOWN_MS: Final = 4_000
 _ENTRIES_MAX: Final = 50_000
@@ -50,7 +52,7 @@ class SessionCache:
         if now_ms >= entry.expires_ms:
             raise SessionExpired("The temporary session token has expired.")
         if now_ms - entry.checked_ms >= _FRESH_MS:
-            self._look_up(key, token)
+            self._look_up(key, token, after_seconds=_AFTER_SECONDS)
         return entry.principal
 
     async def authenticate(self, token: bytes) -> Principal:
@@ -61,15 +63,18 @@ class SessionCache:
         principal = self.known(token)
         return await asyncio.shield(self._look_up(_key(token), token)) if principal is None else principal
 
-    def _look_up(self, key: bytes, token: bytes) -> "asyncio.Task[Principal]":
+    def _look_up(self, key: bytes, token: bytes, *, after_seconds: float = 0) -> "asyncio.Task[Principal]":
         """The look-up of this token that is under way, or a new one."""
         look_up = self._look_ups.get(key)
         if look_up is None:
-            look_up = self._look_ups[key] = asyncio.get_running_loop().create_task(self._looked_up(key, token))
+            looked_up = self._looked_up(key, token, after_seconds)
+            look_up = self._look_ups[key] = asyncio.get_running_loop().create_task(looked_up)
             look_up.add_done_callback(lambda ended: self._ended(key, ended))
         return look_up
 
-    async def _looked_up(self, key: bytes, token: bytes) -> Principal:
+    async def _looked_up(self, key: bytes, token: bytes, after_seconds: float) -> Principal:
+        if after_seconds:
+            await asyncio.sleep(after_seconds)
         checked_ms = self._clock.now_ms()
         principal, expires_ms = await asyncio.to_thread(self._sessions.authenticate, token.decode("latin-1"))
         if len(self._entries) >= _ENTRIES_MAX:

@@ -1,12 +1,14 @@
 """The backlog: how many acknowledged events wait, and the bound that keeps them finite."""
 
+import asyncio
+
 import pytest
 
 from streamgauge.adapters.memory.event_log import MemoryEventLog, MemoryProgress
-from streamgauge.domain.errors import BacklogFull
+from streamgauge.domain.errors import BacklogFull, Unavailable
 from streamgauge.domain.tally import Tally
 from streamgauge.engine import backlog
-from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.backlog import Backlog, BacklogBeside
 from streamgauge.engine.ports.progress import Checkpoint
 from tests.support.world import TENANT, SettableClock
 
@@ -87,3 +89,93 @@ def test_the_more_waits_the_later_is_acknowledged(log: CountingLog, events: int,
     assert waiting.pause_seconds() == 0  # it has not looked yet
     waiting.check()
     assert waiting.pause_seconds() == pytest.approx(seconds)
+
+
+# --- beside the requests of an event loop
+
+
+class Beside:
+    """An edge's view of a backlog of at most 10 events, and its loop."""
+
+    def __init__(self, log: CountingLog) -> None:
+        self.log = log
+        self.progress = MemoryProgress()
+        self.beside = BacklogBeside(Backlog(log, self.progress, events_max=10))
+
+    def add(self, events: int) -> None:
+        self.log.append(b"", {TENANT: Tally(events)})
+
+    async def looked(self) -> None:
+        """When the look that is due has been made."""
+        async with asyncio.timeout(30):
+            while self.beside._next_look is not None:
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def beside(log: CountingLog) -> Beside:
+    return Beside(log)
+
+
+def test_the_first_request_of_all_is_judged_by_what_waits(beside: Beside) -> None:
+    beside.add(10)
+
+    async def request() -> None:
+        with pytest.raises(BacklogFull, match="10 acknowledged events"):
+            beside.beside.check()
+
+    asyncio.run(request())
+
+
+@pytest.mark.usefixtures("looks_each_time")
+def test_a_request_does_not_wait_for_a_look_which_holds_for_those_after_it(beside: Beside) -> None:
+    async def requests() -> None:
+        beside.beside.check()
+        beside.add(10)
+        for _ in range(3):
+            beside.beside.check()
+        assert beside.log.asked == 1
+        await beside.looked()
+        assert beside.log.asked == 2
+        with pytest.raises(BacklogFull):
+            beside.beside.check()
+
+    asyncio.run(requests())
+
+
+@pytest.mark.usefixtures("looks_each_time")
+def test_a_backlog_that_was_full_is_open_a_moment_after_events_were_applied(beside: Beside) -> None:
+    beside.add(10)
+
+    async def requests() -> None:
+        with pytest.raises(BacklogFull):
+            beside.beside.check()
+        with pytest.raises(BacklogFull):
+            beside.beside.check()
+        beside.progress.advance(Checkpoint(10, 0), {TENANT: Tally(10)})
+        await beside.looked()
+        beside.beside.check()
+
+    asyncio.run(requests())
+
+
+@pytest.mark.usefixtures("looks_each_time")
+def test_where_a_look_fails_the_next_request_is_refused_for_it_and_those_after_it_are_taken(
+    beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> int:
+        raise Unavailable("the disk does not answer")
+
+    async def requests() -> None:
+        beside.beside.check()
+        monkeypatch.setattr(beside.log, "end_offset", failing)
+        beside.beside.check()
+        await beside.looked()
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="the disk does not answer"):
+                beside.beside.check()
+        monkeypatch.undo()
+        monkeypatch.setattr(backlog, "_LOOK_SECONDS", -1.0)
+        beside.beside.check()
+
+    asyncio.run(requests())

@@ -155,6 +155,22 @@ def test_a_session_in_use_is_looked_up_again_beside_its_requests(bench: Bench) -
     assert bench.store.asked == 2
 
 
+def test_the_request_that_finds_a_look_up_due_has_its_answer_before_it_begins(bench: Bench) -> None:
+    token = bench.open()
+    first = bench.authenticate(token)
+    bench.clock.at_ms += FRESH_MS
+
+    async def request() -> None:
+        assert bench.cache.known(token) == first
+        for _ in range(100):  # turns of the loop, in which it is answered
+            await asyncio.sleep(0)
+        assert bench.store.asked == 1
+        await bench.looked_up()
+        assert bench.store.asked == 2
+
+    run(request())
+
+
 def test_what_a_look_up_beside_a_request_found_holds_for_the_next_one(bench: Bench) -> None:
     token = bench.open()
     first = bench.authenticate(token)

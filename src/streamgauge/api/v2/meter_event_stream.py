@@ -17,7 +17,7 @@ from streamgauge.api.v2.stream_body import request_of
 from streamgauge.domain.credential import Principal
 from streamgauge.domain.errors import BodyTooLarge, InvalidRequest, StreamgaugeError, Unauthenticated
 from streamgauge.domain.meter_event import REQUEST_BYTES_MAX
-from streamgauge.engine.backlog import Backlog
+from streamgauge.engine.backlog import BacklogBeside
 from streamgauge.engine.ingest import GroupCommit
 from streamgauge.engine.rate_limit import RateLimit
 from streamgauge.engine.session_cache import SessionCache
@@ -40,7 +40,7 @@ class MeterEventStream:
     """
 
     def __init__(
-        self, sessions: SessionCache, backlog: Backlog, commit: GroupCommit, rate_limit: RateLimit | None = None
+        self, sessions: SessionCache, backlog: BacklogBeside, commit: GroupCommit, rate_limit: RateLimit | None = None
     ) -> None:
         self._sessions = sessions
         self._backlog = backlog
