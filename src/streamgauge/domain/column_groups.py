@@ -18,7 +18,7 @@ def groups_of(key: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.in
     order = order_of(key[firsts])
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    return place[group], firsts[order]
+    return place.take(group), firsts[order]
 
 
 def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:

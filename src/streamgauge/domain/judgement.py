@@ -84,7 +84,9 @@ def _resolve_meters(
                 found.append(hit.meter)
             meter_at[row, column] = meters[hit.meter.id]
             code_at[row, column] = CODE_NUMBER[RejectionCode.ARCHIVED_METER] if hit.archived else NO_REJECTION
-    return tuple(found), meter_at[pair, events.record], code_at[pair, events.record]
+    at = pair * len(events.records_at_ms)
+    at += events.record
+    return tuple(found), meter_at.ravel().take(at), code_at.ravel().take(at)
 
 
 def _judge_timestamps(events: ReceivedEvents, code: NDArray[np.uint8]) -> None:
@@ -116,7 +118,7 @@ def _judge_customers(
     known = (begins[pair] <= received_at_ms) & (received_at_ms < ends[pair])
     accepts = catalogue.rules.accepts_unknown_customers(events.records_at_ms)
     if accepts.any():
-        known |= accepts[events.record]
+        known |= accepts.take(events.record)
     _reject(code, ~known, RejectionCode.CUSTOMER_NOT_FOUND)
 
 
@@ -124,10 +126,11 @@ def _judge_values(
     parsed: ParsedValues, meters: tuple[Meter, ...], meter: NDArray[np.int32], code: NDArray[np.uint8]
 ) -> tuple[pa.Decimal128Array, NDArray[np.bool_]]:
     """The values, and whether each would be written as it was sent."""
-    counts = np.array([*(each.formula is Formula.COUNT for each in meters), False])[meter]
+    counts = np.array([*(each.formula is Formula.COUNT for each in meters), False]).take(meter)
     judged = (code == NO_REJECTION) & ~counts
     code[judged] = parsed.code[judged]
-    numbers = np.where(counts[:, None], _ONE, numbers_of(parsed.value))
+    numbers = numbers_of(parsed.value).copy()
+    numbers[np.flatnonzero(counts)] = _ONE
     return values_of(numbers), parsed.is_canonical & ~counts
 
 
@@ -148,10 +151,13 @@ def _payload_forms(
         told[:] = False
     # Of each meter: with the customer alone, with the value behind it, with the value before it.
     forms = ["", *(each for one in meters for each in payload_forms(one.customer_key, one.value_key))]
-    form = 1 + 3 * meter + np.where(has_value, np.where(value_at > customer_at, 1, 2), 0)
+    form = 1 + 3 * meter
+    form += has_value
+    form += has_value & (value_at < customer_at)
+    form *= told
     distinct = list(dict.fromkeys(forms))
     number = np.array([distinct.index(each) for each in forms], np.int32)
-    return tuple(distinct), number[np.where(told, form, 0)]
+    return tuple(distinct), number.take(form)
 
 
 def _payload_entries(events: ReceivedEvents, meter: NDArray[np.int32], key_of_meter: list[str]) -> NDArray[np.int64]:

@@ -57,7 +57,7 @@ class ReceivedEvents:
 
     @property
     def received_at_ms(self) -> NDArray[np.int64]:
-        return self.records_at_ms[self.record]
+        return self.records_at_ms.take(self.record)
 
     @property
     def first_offset(self) -> NDArray[np.int64]:
@@ -95,7 +95,7 @@ def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
     origins = tuple(dict.fromkeys(origin for block in blocks for origin in block.origins))
     numbers = {origin: number for number, origin in enumerate(origins)}
     origins_of = [np.array([numbers[origin] for origin in block.origins], np.int32) for block in blocks]
-    origin = np.concatenate([known[block.origin] for known, block in zip(origins_of, blocks, strict=True)])
+    origin = np.concatenate([known.take(block.origin) for known, block in zip(origins_of, blocks, strict=True)])
     tenants = tuple(dict.fromkeys(each.tenant for each in origins))
     tenant_of = np.array([tenants.index(each.tenant) for each in origins], np.int32)
     sizes = [len(block) for block in blocks]
@@ -107,14 +107,15 @@ def received(logged: Sequence[LoggedBlock]) -> ReceivedEvents:
             for each, size in zip(logged, sizes, strict=True)
         ]
     )
-    first_receipt = _first_receipt(logged, offset, at_ms[record])
+    received_at_ms = at_ms.take(record)
+    first_receipt = _first_receipt(logged, offset, received_at_ms)
     given = parts.timestamp_ms != ABSENT_MS
-    absent_ms = at_ms[record] if first_receipt is None else first_receipt.received_at_ms
+    absent_ms = received_at_ms if first_receipt is None else first_receipt.received_at_ms
     return ReceivedEvents(
         tenants=tenants,
         origins=origins,
         records_at_ms=at_ms,
-        tenant=tenant_of[origin],
+        tenant=tenant_of.take(origin),
         origin=origin,
         record=record,
         offset=offset,

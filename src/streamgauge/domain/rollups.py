@@ -91,7 +91,7 @@ def _sums(events: pa.Table, key: NDArray[np.uint64], rows: NDArray[np.int64]) ->
         found = grouped.aggregate([("value", "count"), ("value", "sum")]).sort_by("group")
         counts, total = found["value_count"], found["value_sum"].cast(_TOTAL)
     else:
-        native.compiled.sum_by_group(group, np.ascontiguousarray(numbers_of(values)[rows]), counts, totals)
+        native.compiled.sum_by_group(group, numbers_of(values).take(rows, axis=0), counts, totals)
         total = pa.Array.from_buffers(_TOTAL, len(firsts), [None, pa.py_buffer(totals)])
     return pa.table(_of_series(events, rows[firsts]) | {"events": counts, "total": total})
 
@@ -105,7 +105,7 @@ def _latests(
     last, survivor = _latest_of_groups(group, at_ms, len(firsts))
     times = at_ms.astype(np.uint64)
     offset = (one_chunk(events["log_offset"]).to_numpy() if first_offset is None else first_offset)[rows]
-    values = numbers_of(one_chunk(events["value"]))[rows]
+    values = numbers_of(one_chunk(events["value"])).take(rows, axis=0)
     return pa.table(
         _of_series(events, rows[survivor])
         | {
@@ -173,8 +173,7 @@ def _ranks(column: pa.Array) -> NDArray[np.int64]:
     order = pc.array_sort_indices(words.dictionary).to_numpy()
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    ranked: NDArray[np.int64] = rank[words.indices.to_numpy()]
-    return ranked
+    return np.asarray(rank.take(words.indices.to_numpy()))
 
 
 def _bucket_s(events: pa.Table) -> NDArray[np.int64]:

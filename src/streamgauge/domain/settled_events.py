@@ -84,7 +84,7 @@ class SettledEvents:
         """By hash: what finds an event again by its identifier."""
         at = pa.array(self.by_hash)
         columns = {
-            "identifier_hash": self.hashes[self.by_hash],
+            "identifier_hash": self.hashes.take(self.by_hash),
             "counted": pa.array(self.is_counted[self.by_hash]),
             "day": pa.array(_days_of(self.table["received_at"])[self.by_hash]).view(pa.date32()),
             "log_offset": self.table["log_offset"].take(at),
@@ -135,15 +135,17 @@ def settled_events(
     # A code speaks only of rejected events: a duplicate's may be whatever its repeat happened to carry.
     code = np.where(settlement.fate == REJECTED, judgement.code, 0)
     # Only a counted event is stored with its value.
+    values = numbers_of(judgement.value).copy()
+    values[np.flatnonzero(~counted)] = 0
     form = np.where(counted, judgement.form, 0)
     columns = [
         _distinct_names(events.tenant, [each.account_id for each in events.tenants]),
-        pa.array(np.array([each.livemode for each in events.tenants])[events.tenant]),
+        pa.array(np.array([each.livemode for each in events.tenants]).take(events.tenant)),
         events.identifier,
         events.event_name,
         _names(judgement.meter, [*(each.id for each in judgement.meters), ""]),
         _without_nulls(judgement.customer),
-        values_of(np.where(counted[:, None], numbers_of(judgement.value), np.uint64(0))),
+        values_of(values),
         pa.array(events.timestamp_ms).cast(_MILLISECONDS),
         pa.array(events.timestamp_given),
         pa.array(events.received_at_ms).cast(_MILLISECONDS),
@@ -151,7 +153,7 @@ def settled_events(
         pa.array(events.offset.astype(np.uint64)),
         _names(settlement.fate, [str(each) for each in SETTLED_FATES]),
         _names(code, list(REJECTION_CODES)),
-        pa.array(np.array([*(each.keeps_latest for each in judgement.meters), False])[judgement.meter]),
+        pa.array(np.array([*(each.keeps_latest for each in judgement.meters), False]).take(judgement.meter)),
         _names(form, list(judgement.forms)),
         _payload_texts(events.payload, form == 0),
         _distinct_names(events.origin, [each.key_id for each in events.origins]),
@@ -186,7 +188,7 @@ def _without_nulls(words: pa.DictionaryArray) -> pa.DictionaryArray:
 def _distinct_names(numbers: NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:
     """Like `_names`, of names that may be there several times: a dictionary with a value twice is refused."""
     distinct = list(dict.fromkeys(names))
-    return _names(np.array([distinct.index(each) for each in names], np.int32)[numbers], distinct)
+    return _names(np.array([distinct.index(each) for each in names], np.int32).take(numbers), distinct)
 
 
 def _names(numbers: NDArray[np.integer], names: list[str]) -> pa.DictionaryArray:

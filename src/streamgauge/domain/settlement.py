@@ -102,7 +102,7 @@ def _group_starts(
     events: ReceivedEvents, hashes: NDArray[np.uint64], order: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
     """Where in `order` a new identifier begins; None when two different identifiers share a hash."""
-    in_order = hashes[order]
+    in_order = hashes.take(order)
     same_hash = np.flatnonzero(in_order[1:] == in_order[:-1])
     if len(same_hash):
         left, right = order[same_hash], order[same_hash + 1]

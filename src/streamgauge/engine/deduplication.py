@@ -98,7 +98,7 @@ class Deduplication:
         """
         sought = self._sought(hashes, below_offset)
         if events.first_receipt is None:
-            since_ms = self._rules.claims_from_ms(events.records_at_ms)[events.record]
+            since_ms = self._rules.claims_from_ms(events.records_at_ms).take(events.record)
         else:
             since_ms = self._rules.claims_from_ms(events.first_received_at_ms)
             # The filter may have forgotten what lies so far back.

@@ -51,21 +51,40 @@ PyObject *hash_texts(PyObject *module, PyObject *args)
 
 /* ---------------------------------------------------------------- order */
 
-enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, PASSES = (64 + DIGIT_BITS - 1) / DIGIT_BITS };
+/* Numbers are first put into as many buckets as make them small, by their highest bits, as hashes are spread evenly. Then
+   small buckets are sorted in the cache by inserting. Numbers may also be chosen so that they meet in one bucket, or be
+   keys that are the same for many: larger buckets are sorted by counting, digit by digit, which nothing makes slow. */
+enum {
+    DIGIT_BITS = 11,
+    DIGITS = 1 << DIGIT_BITS,
+    PASSES = (64 + DIGIT_BITS - 1) / DIGIT_BITS,
+    BUCKET_BITS_MAX = 16,
+    MEANT = 16,   /* for a bucket */
+    INSERTED = 96 /* of a bucket at most */
+};
 
 typedef struct {
     uint64_t hash;
     int64_t row;
 } Place;
 
-/* By counting, one digit after the other, so that no choice of numbers makes it slow. Equal ones keep their order. */
-static Place *sorted(Place *from, Place *to, Py_ssize_t count)
+static void insert_each(Place *places, Py_ssize_t count)
 {
-    static const Py_ssize_t none[DIGITS];
+    for (Py_ssize_t i = 1; i < count; i++) {
+        Place one = places[i];
+        Py_ssize_t at = i;
+        for (; at > 0 && places[at - 1].hash > one.hash; at--)
+            places[at] = places[at - 1];
+        places[at] = one;
+    }
+}
+
+/* Equal ones keep their order. What is sorted stands in one of the two. */
+static Place *sorted_by_digits(Place *from, Place *to, Py_ssize_t count)
+{
     for (int pass = 0; pass < PASSES; pass++) {
-        Py_ssize_t starts[DIGITS];
+        Py_ssize_t starts[DIGITS] = {0};
         int shift = pass * DIGIT_BITS;
-        memcpy(starts, none, sizeof starts);
         for (Py_ssize_t i = 0; i < count; i++)
             starts[(from[i].hash >> shift) & (DIGITS - 1)]++;
         if (starts[(from[0].hash >> shift) & (DIGITS - 1)] == count)
@@ -85,6 +104,37 @@ static Place *sorted(Place *from, Place *to, Py_ssize_t count)
     return from;
 }
 
+/* `places` in the order of `hash`; `ends` has room for a bucket's end each. */
+static void sort_places(const uint64_t *hash, Place *places, Place *scratch, Py_ssize_t count, Py_ssize_t *ends, int bits)
+{
+    uint64_t varying = 0;
+    for (Py_ssize_t i = 1; i < count; i++)
+        varying |= hash[i] ^ hash[0];
+    int used = varying == 0 ? 0 : 64 - __builtin_clzll(varying), shift = used > bits ? used - bits : 0;
+    uint64_t buckets = (uint64_t)1 << bits;
+    memset(ends, 0, sizeof *ends * buckets);
+    for (Py_ssize_t i = 0; i < count; i++)
+        ends[(hash[i] >> shift) & (buckets - 1)]++;
+    Py_ssize_t sum = 0;
+    for (uint64_t bucket = 0; bucket < buckets; bucket++) {
+        Py_ssize_t size = ends[bucket];
+        ends[bucket] = sum;
+        sum += size;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        places[ends[(hash[i] >> shift) & (buckets - 1)]++] = (Place){hash[i], i};
+    if (shift == 0) /* a bucket holds equal ones */
+        return;
+    Py_ssize_t start = 0;
+    for (uint64_t bucket = 0; bucket < buckets; start = ends[bucket++]) {
+        Py_ssize_t size = ends[bucket] - start;
+        if (size <= INSERTED)
+            insert_each(places + start, size);
+        else if (sorted_by_digits(places + start, scratch, size) == scratch)
+            memcpy(places + start, scratch, sizeof *places * (size_t)size);
+    }
+}
+
 PyObject *hash_order(PyObject *module, PyObject *args)
 {
     Columns columns;
@@ -93,21 +143,24 @@ PyObject *hash_order(PyObject *module, PyObject *args)
         return NULL;
     const Py_buffer *hashes = &columns.at[0], *order = &columns.at[1];
     Py_ssize_t count = rows_of(hashes, sizeof(uint64_t), -1);
-    Place *places = NULL;
-    if (count >= 0 && rows_of(order, sizeof(int64_t), count) >= 0 &&
-        (places = PyMem_RawMalloc(2 * sizeof(Place) * (size_t)(count + 1))) == NULL)
+    if (count < 0 || rows_of(order, sizeof(int64_t), count) < 0 || count == 0)
+        return let_go(&columns);
+    int bits = 1;
+    while (bits < BUCKET_BITS_MAX && (count >> bits) > MEANT)
+        bits++;
+    Place *places = PyMem_RawMalloc(2 * sizeof *places * (size_t)count);
+    Py_ssize_t *ends = PyMem_RawMalloc(sizeof *ends * ((size_t)1 << bits));
+    if (places == NULL || ends == NULL) {
         PyErr_NoMemory();
-    if (places != NULL && count > 0) {
-        const uint64_t *hash = hashes->buf;
+    } else {
         int64_t *to = order->buf;
         Py_BEGIN_ALLOW_THREADS
+        sort_places(hashes->buf, places, places + count, count, ends, bits);
         for (Py_ssize_t i = 0; i < count; i++)
-            places[i] = (Place){hash[i], i};
-        const Place *found = sorted(places, places + count, count);
-        for (Py_ssize_t i = 0; i < count; i++)
-            to[i] = found[i].row;
+            to[i] = places[i].row;
         Py_END_ALLOW_THREADS
     }
+    PyMem_RawFree(ends);
     PyMem_RawFree(places);
     return let_go(&columns);
 }

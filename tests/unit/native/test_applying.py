@@ -28,6 +28,44 @@ def test_rows_are_ordered_by_hash_and_equal_ones_stay_in_order(hashes: list[int]
     assert order.tolist() == sorted(range(len(hashes)), key=lambda row: hashes[row])
 
 
+def shaped(shape: str, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    random = np.random.default_rng(count)
+    some = random.integers(0, 2**64 - 1, count, np.uint64)
+    match shape:
+        case "as hashes are":
+            return some
+        case "few":
+            return some % np.uint64(7)
+        case "one":
+            return np.full(count, 2**63, np.uint64)
+        case "two far apart":
+            return (some & np.uint64(1)) << np.uint64(63)
+        case "many with the same high bits":
+            return (some & np.uint64(2**20 - 1)) | (some & np.uint64(1) << np.uint64(63))
+        case "one bucket is large":
+            return np.where(random.random(count) < 0.4, some >> np.uint64(40), some)
+    raise AssertionError(shape)
+
+
+SHAPES = (
+    "as hashes are",
+    "few",
+    "one",
+    "two far apart",
+    "many with the same high bits",
+    "one bucket is large",
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("count", [1, 2, 31, 95, 96, 97, 193, 5_000, 200_000])
+def test_rows_are_ordered_however_many_there_are_and_whatever_they_share(shape: str, count: int) -> None:
+    hashes = shaped(shape, count)
+    order = np.empty(count, np.int64)
+    compiled.hash_order(hashes, order)
+    assert (order == np.argsort(hashes, kind="stable")).all()
+
+
 @given(st.lists(st.binary(max_size=20) | st.sampled_from([b"a", b"b", b""]), max_size=40), st.randoms())
 def test_texts_are_numbered_by_their_first_occurrence(texts: list[bytes], random: Any) -> None:
     places = [random.randrange(-1, len(texts)) for _ in range(2 * len(texts))]
