@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from streamgauge import native
-from streamgauge.adapters.clickhouse.clients import embedded_clients
+from streamgauge.adapters.clickhouse.clients import another_embedded_client, embedded_clients
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from tests.clients.matrix import OFFICIAL_CLIENT
 from tests.support.faults import Shim, built_shim
@@ -54,9 +54,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def new_clickhouse_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], ClickHouseStore]]:
     """Makes empty stores. A process can have one embedded engine, so each store is a database of its own in it."""
-    writer, reader = embedded_clients(Path(tmp_path_factory.mktemp("engine")))
+    folder = Path(tmp_path_factory.mktemp("engine"))
+    writer, reader = embedded_clients(folder)
+    events_writer = another_embedded_client(folder)
     numbers = itertools.count()
-    yield lambda: ClickHouseStore(writer, reader, f"test_{next(numbers)}")
+    yield lambda: ClickHouseStore(writer, reader, f"test_{next(numbers)}", events_writer=events_writer)
+    events_writer.close()
     reader.close()
     writer.close()
 

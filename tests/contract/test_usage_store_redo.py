@@ -4,6 +4,7 @@ Method: one step spans two days of receipt and two months of event time, holds e
 cancels some of them. It is cut at every table, before it and in the middle of its partitions, and then done again.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -14,6 +15,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from streamgauge.adapters.clickhouse import step as steps
+from streamgauge.adapters.clickhouse import store as store_module
 from streamgauge.adapters.clickhouse.event_rows import event_rows
 from streamgauge.adapters.clickhouse.store import ClickHouseStore
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
@@ -85,6 +87,7 @@ def expected() -> list[object]:
     return said(store)
 
 
+@pytest.mark.parametrize("beside_min", [0, 1_000])
 @pytest.mark.parametrize("in_the_middle", [False, True])
 @pytest.mark.parametrize("table", range(8))
 def test_a_step_cut_anywhere_is_whole_when_it_is_done_again(
@@ -93,7 +96,9 @@ def test_a_step_cut_anywhere_is_whole_when_it_is_done_again(
     expected: list[object],
     table: int,
     in_the_middle: bool,
+    beside_min: int,
 ) -> None:
+    monkeypatch.setattr(store_module, "BESIDE_EVENTS_MIN", beside_min)
     store = new_clickhouse_store()
     apply(store, 0)
     written = iter(range(8))
@@ -115,6 +120,75 @@ def test_a_step_cut_anywhere_is_whole_when_it_is_done_again(
         apply(store, 100, again=True)
     apply(store, 200)
     assert said(store) == expected
+
+
+@pytest.mark.parametrize("missing", ["events", "identifiers", "sums", "latests", "latest_events"])
+def test_a_step_of_which_one_table_was_not_written_is_whole_when_it_is_done_again(
+    new_clickhouse_store: Callable[[], ClickHouseStore],
+    monkeypatch: pytest.MonkeyPatch,
+    expected: list[object],
+    missing: str,
+) -> None:
+    """Tables of a large step are written beside each other: a crash may come after any of them."""
+    store = new_clickhouse_store()
+    apply(store, 0)
+    insert = steps.insert
+
+    def without(client: Client, database: str, target: steps.Target, rows: pa.Table) -> None:
+        if target.table != missing:
+            insert(client, database, target, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "insert", without)
+        store.insert(settled(events_of_step(100)), step=100)
+    apply(store, 100, again=True)
+    apply(store, 200)
+    assert said(store) == expected
+
+
+@pytest.mark.parametrize("beside_min", [0, 1_000])
+def test_events_are_written_beside_the_other_tables_if_they_are_many(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch, beside_min: int
+) -> None:
+    monkeypatch.setattr(store_module, "BESIDE_EVENTS_MIN", beside_min)
+    store = new_clickhouse_store()
+    identifiers_begun = threading.Event()
+    came_first: list[bool] = []
+    insert = steps.insert
+
+    def noting(client: Client, database: str, target: steps.Target, rows: pa.Table) -> None:
+        if target is steps.IDENTIFIERS:
+            identifiers_begun.set()
+        elif target is steps.EVENTS:
+            came_first.append(not identifiers_begun.wait(5 if beside_min == 0 else 0.2))
+        insert(client, database, target, rows)
+
+    monkeypatch.setattr(steps, "insert", noting)
+    apply(store, 0)
+    assert came_first == [beside_min > 0]
+
+
+def test_what_one_of_two_inserts_meets_is_told_when_the_other_has_ended(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BESIDE_EVENTS_MIN", 0)
+    store = new_clickhouse_store()
+    insert = steps.insert
+    for failing in (steps.EVENTS, steps.SUMS):
+        ended: list[str] = []
+
+        def failing_one(client: Client, database: str, target: steps.Target, rows: pa.Table) -> None:
+            if target is failing:  # noqa: B023 - called within the turn
+                raise Cut
+            insert(client, database, target, rows)
+            ended.append(target.table)  # noqa: B023
+
+        with monkeypatch.context() as patched:
+            patched.setattr(steps, "insert", failing_one)
+            with pytest.raises(Cut):
+                apply(store, 0, again=True)
+        assert ("events" in ended) == (failing is not steps.EVENTS)
+        assert ("latest_events" in ended) == (failing is steps.EVENTS)
 
 
 def test_a_step_is_one_part_of_a_partition_however_large_it_is(

@@ -68,7 +68,9 @@ def open_data_plane(config: Config, folder: DataFolder, stack: ExitStack, *, is_
     progress = SqliteProgress(folder.progress)
     stack.callback(progress.close)
     take_back_unsynced_merges(folder.store)
-    store = ClickHouseStore(*embedded_clients(folder.store), seeker=another_embedded_client(folder.store))
+    writer, reader = embedded_clients(folder.store)
+    events_writer, seeker = another_embedded_client(folder.store), another_embedded_client(folder.store)
+    store = ClickHouseStore(writer, reader, events_writer=events_writer, seeker=seeker)
     stack.callback(store.close)
     if state.store_format() != STORE_FORMAT:
         state.note_store_format(STORE_FORMAT)

@@ -15,7 +15,7 @@ latests_cancelled  those of them that `latests` holds, in its order
 What is asked for a few rows at a time has granules of 1,024 rows, which cost its inserts and merges nothing that could
 be measured. With 2,048 a merge of `events` cost a quarter more and it took 11 % more bytes: so a receipt reads 8,192.
 
-A step of applying writes one part for each partition that it touches in each table, table by table (`step.py`).
+A step of applying writes one part for each partition that it touches in each table (`step.py`).
 Whether a table has its rows of a step can be told from the rows: by their offsets, and in rollups by `step`.
 """
 

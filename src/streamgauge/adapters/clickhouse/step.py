@@ -1,4 +1,4 @@
-"""Writing a step of applying: table by table, and after a crash only what is not there yet.
+"""Writing a step of applying: each table by itself, and after a crash only what is not there yet.
 
 An insert of one block makes one part for each partition that it touches, and a part is there as a whole or not at all.
 So after a crash it is enough to ask, for each table and partition, whether it has rows of the step. That is told by

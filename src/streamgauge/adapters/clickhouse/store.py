@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, cast
 
 import numpy as np
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from numpy.typing import NDArray
 
@@ -44,14 +46,27 @@ from streamgauge.domain.rollups import fold
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.engine.ports.usage_store import SummaryQuery, WindowTotal
 
+# Of so many events in a step `events` is written beside the other tables. Smaller ones are soon done, and leave the
+# other core to acknowledging.
+BESIDE_EVENTS_MIN: Final = 60_000
+
 
 class ClickHouseStore:
-    """Clients of their own for inserts, for queries, and for looking up claims: none of these waits for another."""
+    """Clients of their own for inserts, for those of `events`, for queries, and for looking up claims: none of these
+    waits for another. What shares one takes turns."""
 
     def __init__(
-        self, writer: Client, reader: Client, database: str = "streamgauge", *, seeker: Client | None = None
+        self,
+        writer: Client,
+        reader: Client,
+        database: str = "streamgauge",
+        *,
+        events_writer: Client | None = None,
+        seeker: Client | None = None,
     ) -> None:
         self._writer = writer
+        self._events_writer = events_writer or writer
+        self._inserting = ThreadPoolExecutor(1, thread_name_prefix="insert-events")
         self._reader = reader
         self._claims = ClaimLookup(seeker or writer, database)
         self._database = database
@@ -65,16 +80,26 @@ class ClickHouseStore:
 
     def insert(self, events: SettledEvents, *, step: int, again: bool = False) -> None:
         with translated(f"insert {events.table.num_rows} events of the step at offset {step}"):
-            writer = StepWriter(self._writer, self._database, again=again)
             # Rows of the step are those at its first offset or later: nothing after it was ever written.
             of_step = f"log_offset >= {step:d}"
-            writer.write(steps.EVENTS, event_rows(events.table), f"log_partition = 0 AND {of_step}")
-            writer.write(steps.IDENTIFIERS, events.identifiers, of_step)
-            rows = fold(events.table)
-            writer.write(steps.SUMS, with_step(rows.sums, _folded(step)), f"step >= {_folded(step):d}")
-            writer.write(steps.LATESTS, with_step(rows.latests, _folded(step)), f"step >= {_folded(step):d}")
-            writer.write(steps.LATEST_EVENTS, rows.latest_events, of_step)
+            # Half of the work is `events`. Each table by itself is there or not, so the order does not matter.
+            storing = self._inserting.submit(self._insert_events, events.table, of_step, again=again)
+            if events.table.num_rows < BESIDE_EVENTS_MIN:
+                storing.result()
+            try:
+                writer = StepWriter(self._writer, self._database, again=again)
+                writer.write(steps.IDENTIFIERS, events.identifiers, of_step)
+                rows = fold(events.table)
+                writer.write(steps.SUMS, with_step(rows.sums, _folded(step)), f"step >= {_folded(step):d}")
+                writer.write(steps.LATESTS, with_step(rows.latests, _folded(step)), f"step >= {_folded(step):d}")
+                writer.write(steps.LATEST_EVENTS, rows.latest_events, of_step)
+            finally:
+                storing.result()
         self._parts.check()
+
+    def _insert_events(self, events: pa.Table, of_step: str, *, again: bool) -> None:
+        writer = StepWriter(self._events_writer, self._database, again=again)
+        writer.write(steps.EVENTS, event_rows(events), f"log_partition = 0 AND {of_step}")
 
     def cancel(self, cancellations: Sequence[Cancellation], *, step: int, again: bool = False) -> None:
         if not cancellations:
@@ -185,8 +210,10 @@ class ClickHouseStore:
         return ClickHouseRollups(self._writer, self._database, self._parts)
 
     def close(self) -> None:
+        self._inserting.shutdown()
         self._reader.close()
         self._claims.close()
+        self._events_writer.close()
         self._writer.close()
 
     def _count(self, table: str) -> int:
