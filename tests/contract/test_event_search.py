@@ -267,8 +267,10 @@ def test_however_many_share_a_moment_those_that_are_alike_are_found(
     store, search = searched
     insert(store, *(event(at, value=Decimal(at // 4)) for at in range(12)))
     usage = Usage(MTR, "cus_1", Decimal(2), START_MS)
-    for known in ({}, {9: (usage, "event-9")}):
-        assert search.alike(TENANT, [usage], [(0, 100)], known) == {usage: [f"event-{at}" for at in range(8, 12)]}
+    every = {at: (usage, f"event-{at}") for at in range(8, 12)}
+    for ranges in ([(0, 100)], [(8, 12)]):
+        for known in ({}, {9: every[9]}, {at: every[at] for at in (8, 9, 10)}):
+            assert search.alike(TENANT, [usage], ranges, known) == {usage: [f"event-{at}" for at in range(8, 12)]}
 
 
 @pytest.mark.parametrize("name", NAMES)

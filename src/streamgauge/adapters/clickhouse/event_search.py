@@ -160,11 +160,12 @@ class ClickHouseEventSearch:
             customers,
             _IN_ONE_BLOCK,
         )
+        are_all_told = len(offsets) < _ALIKE_LISTED_MAX
         unknown = {int(row[0]) for row in offsets} - known.keys()
-        if len(offsets) < _ALIKE_LISTED_MAX:
+        if are_all_told:
             within = f"log_offset IN ({_listed(unknown)})"
         events = dict(known)
-        if unknown:
+        if unknown or not are_all_told:
             rows = self._read(
                 "read events that are alike",
                 "SELECT log_offset, meter, customer, value, toUnixTimestamp64Milli(timestamp), identifier "
