@@ -68,6 +68,16 @@ typedef struct {
     int64_t row;
 } Place;
 
+static void sizes_to_starts(Py_ssize_t *sizes, uint64_t count)
+{
+    Py_ssize_t sum = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        Py_ssize_t size = sizes[i];
+        sizes[i] = sum;
+        sum += size;
+    }
+}
+
 static void insert_each(Place *places, Py_ssize_t count)
 {
     for (Py_ssize_t i = 1; i < count; i++) {
@@ -89,12 +99,7 @@ static Place *sorted_by_digits(Place *from, Place *to, Py_ssize_t count)
             starts[(from[i].hash >> shift) & (DIGITS - 1)]++;
         if (starts[(from[0].hash >> shift) & (DIGITS - 1)] == count)
             continue;
-        Py_ssize_t sum = 0;
-        for (int digit = 0; digit < DIGITS; digit++) {
-            Py_ssize_t size = starts[digit];
-            starts[digit] = sum;
-            sum += size;
-        }
+        sizes_to_starts(starts, DIGITS);
         for (Py_ssize_t i = 0; i < count; i++)
             to[starts[(from[i].hash >> shift) & (DIGITS - 1)]++] = from[i];
         Place *other = from;
@@ -115,12 +120,7 @@ static void sort_places(const uint64_t *hash, Place *places, Place *scratch, Py_
     memset(ends, 0, sizeof *ends * buckets);
     for (Py_ssize_t i = 0; i < count; i++)
         ends[(hash[i] >> shift) & (buckets - 1)]++;
-    Py_ssize_t sum = 0;
-    for (uint64_t bucket = 0; bucket < buckets; bucket++) {
-        Py_ssize_t size = ends[bucket];
-        ends[bucket] = sum;
-        sum += size;
-    }
+    sizes_to_starts(ends, buckets);
     for (Py_ssize_t i = 0; i < count; i++)
         places[ends[(hash[i] >> shift) & (buckets - 1)]++] = (Place){hash[i], i};
     if (shift == 0) /* a bucket holds equal ones */
