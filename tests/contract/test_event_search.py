@@ -9,9 +9,14 @@ import pytest
 from streamgauge.adapters.clickhouse import event_search
 from streamgauge.adapters.clickhouse.event_search import ClickHouseEventSearch
 from streamgauge.adapters.memory.event_search import MemoryEventSearch
+from streamgauge.adapters.memory.notifications import MemoryNotifications
+from streamgauge.adapters.memory.outbox import MemoryOutbox
 from streamgauge.adapters.memory.usage_store import MemoryUsageStore
 from streamgauge.domain.error_report import SAMPLES_MAX, window_start_of
 from streamgauge.domain.fate import Fate, RejectionCode
+from streamgauge.domain.receipt import receipt_of
+from streamgauge.domain.redrive import acknowledged
+from streamgauge.engine.explanations import Explanations
 from streamgauge.engine.ports.event_search import (
     ALIKE_MAX,
     IDENTIFIER_EVENTS_MAX,
@@ -249,6 +254,15 @@ def test_so_many_that_are_alike_are_told_of(searched: Searched) -> None:
     }
 
 
+def test_an_identifier_that_counted_twice_is_told_once(searched: Searched) -> None:
+    """The second time after the deduplication window of the first."""
+    store, search = searched
+    insert(store, event(0, identifier="a"), event(1), event(2, identifier="a"))
+    usage = Usage(MTR, "cus_1", Decimal(1), START_MS)
+    for known in ({}, {0: (usage, "a")}):
+        assert search.alike(TENANT, [usage], [(0, 10)], known) == {usage: ["a", "event-1"]}
+
+
 def test_events_that_are_known_already_are_among_those_that_are_alike(searched: Searched) -> None:
     store, search = searched
     values = {0: 1, 3: 1, 7: 2, 8: 1, 9: 3}
@@ -312,7 +326,7 @@ def test_rejected_events_are_counted_by_window_tenant_meter_and_code(searched: S
 
 def test_a_redriven_event_is_found_and_reported_as_it_was_judged_when_it_was_received(searched: Searched) -> None:
     world = World(store=searched.store)
-    world.accept(Event("counts"), Event("fails again", value="x"))
+    world.accept(Event("counts", value="7", timestamp_ms=START_MS), Event("fails again", value="x"))
     world.apply()
     meter = world.add_meter()
     world.add_customer()
@@ -328,6 +342,28 @@ def test_a_redriven_event_is_found_and_reported_as_it_was_judged_when_it_was_rec
         assert offsets(searched.search, wanted) == []
     assert [(each.code, each.count) for each in searched.search.rejected(0, 100)] == [("no_meter", 2)]
     assert searched.search.rejected(2, 100) == []
+    (counted,) = searched.search.with_identifiers(TENANT, ["counts"])["counts"][1:]
+    assert (counted.status, counted.value, counted.timestamp_ms) == (Fate.COUNTED, Decimal(7), START_MS)
+    usage = Usage(meter.id, counted.customer, Decimal(7), START_MS)
+    assert searched.search.alike(TENANT, [usage], [(0, 100)]) == {}
+
+
+def test_a_redriven_event_is_no_hint_for_those_that_are_explained_with_it(searched: Searched) -> None:
+    """Where it was received it did not count, whatever is explained beside it."""
+    world = World(store=searched.store)
+    world.accept(Event("redriven", value="7", timestamp_ms=START_MS))
+    world.apply()
+    world.add_meter()
+    world.add_customer()
+    redrive(world)
+    world.accept(Event("other", value="7", timestamp_ms=START_MS))
+    world.apply()
+    found = searched.search.with_identifiers(TENANT, ["redriven", "other"])
+    receipts = [receipt_of(acknowledged(found[name])) for name in ("redriven", "other")]
+    notifications = MemoryNotifications(world.control, MemoryOutbox(world.control))
+    explanations = Explanations(searched.search, lambda *_: None, notifications, lambda _: None)
+    hints = [[hint.identifiers for hint in each.hints] for each in explanations.of(TENANT, receipts)]
+    assert hints == [[("other",)], []]
 
 
 def test_a_moment_of_receipt_is_found_in_the_log(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,20 @@ def test_a_request_does_not_wait_for_a_look_which_holds_for_those_after_it(besid
     asyncio.run(requests())
 
 
+def test_beside_its_requests_it_does_not_look_for_a_while_either(
+    beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "_LOOK_SECONDS", 3_600.0)
+
+    async def requests() -> None:
+        for _ in range(1_000):
+            beside.beside.check()
+        assert beside.beside._next_look is None
+        assert beside.log.asked == 1
+
+    asyncio.run(requests())
+
+
 @pytest.mark.usefixtures("looks_each_time")
 def test_a_backlog_that_was_full_is_open_a_moment_after_events_were_applied(beside: Beside) -> None:
     beside.add(10)
