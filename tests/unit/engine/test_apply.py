@@ -8,6 +8,8 @@ import pytest
 from streamgauge.domain.account import Account, Tenant
 from streamgauge.domain.errors import Corrupt, Unavailable
 from streamgauge.domain.event_block import block_of, encode
+from streamgauge.domain.fate import Fate
+from streamgauge.domain.identifier_hash import hash_names
 from streamgauge.domain.meter import EventTimeWindow, Formula
 from streamgauge.domain.settled_events import SettledEvents
 from streamgauge.domain.tally import Tally
@@ -424,3 +426,17 @@ def test_cancellations_are_tallied_apart_from_events(world: World) -> None:
     world.apply()
     assert world.log.accepted() == world.progress.applied() == {TENANT: Tally(events=1, cancellations=1)}
     assert world.progress.checkpoint().next_offset == 2
+
+
+def test_an_event_is_stored_with_its_value_only_if_it_counted(world: World) -> None:
+    world.add_meter()
+    world.add_customer()
+    world.accept(Event("counts", value="7"), Event("counts", value="8"), Event("nobody's", customer="cus_9", value="9"))
+    world.apply()
+    stored = [
+        (each.status, each.value)
+        for name in ("counts", "nobody's")
+        for each in world.store.events_of(TENANT, name, int(hash_names([(TENANT, name)])[0]))
+    ]
+    nothing = Decimal(0)
+    assert stored == [(Fate.COUNTED, Decimal(7)), (Fate.DUPLICATE, nothing), (Fate.REJECTED, nothing)]
