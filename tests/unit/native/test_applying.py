@@ -66,6 +66,14 @@ def test_rows_are_ordered_however_many_there_are_and_whatever_they_share(shape: 
     assert (order == np.argsort(hashes, kind="stable")).all()
 
 
+@pytest.mark.parametrize("bits", range(1, 24))
+def test_rows_are_ordered_however_many_bits_differ(bits: int) -> None:
+    hashes = shaped("as hashes are", 5_000) % np.uint64(2**bits)
+    order = np.empty(len(hashes), np.int64)
+    compiled.hash_order(hashes, order)
+    assert (order == np.argsort(hashes, kind="stable")).all()
+
+
 @given(st.lists(st.binary(max_size=20) | st.sampled_from([b"a", b"b", b""]), max_size=40), st.randoms())
 def test_texts_are_numbered_by_their_first_occurrence(texts: list[bytes], random: Any) -> None:
     places = [random.randrange(-1, len(texts)) for _ in range(2 * len(texts))]
