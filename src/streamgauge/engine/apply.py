@@ -34,8 +34,8 @@ STEP_SPAN_MAX_MS: Final = 3_600_000
 STEP_BYTES_MAX: Final = 2**28
 
 # So many entries must wait behind a step for the next one to be judged beside its insert. With fewer, what arrives
-# meanwhile belongs in the next step, too.
-AHEAD_ENTRIES_MIN: Final = 100_000
+# meanwhile belongs in the next step, too: of steps half as large each event takes a tenth more CPU.
+AHEAD_ENTRIES_MIN: Final = 200_000
 
 
 @dataclass(slots=True)
@@ -95,6 +95,11 @@ class Applier:
     @property
     def checkpoint(self) -> Checkpoint:
         return self._checkpoint
+
+    @property
+    def waiting(self) -> int:
+        """How many entries of the log are not applied yet. Raises Corrupt or Unavailable."""
+        return self._log.end_offset() - self._checkpoint.next_offset
 
     def run_once(self) -> int:
         """Apply the next range; how many entries it had, 0 when the log has no more.

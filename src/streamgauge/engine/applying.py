@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from streamgauge.domain.errors import Corrupt, DurabilityLost, Overloaded, StreamgaugeError, Unavailable
-from streamgauge.engine.apply import Applier
+from streamgauge.engine.apply import AHEAD_ENTRIES_MIN, Applier
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ _RETRY_SECONDS: Final = 1.0
 _DAMAGED_SECONDS: Final = 10.0
 # A step of fewer entries than this is no load, and need not be followed by as long a pause.
 _LOAD_ENTRIES_MIN: Final = 1_000
+# How often is looked, between two steps, whether more arrives that the next one should take along.
+_LOOK_SECONDS: Final = 0.03
 _WORK_ENDED: Final = "applying has ended, or is about to; see the server's log"
 
 
@@ -27,7 +29,8 @@ class Applying:
     """Repeats `Applier.run_once` in a thread of its own, after `prepare` once: events are accepted meanwhile.
 
     Under load steps begin at least `interval_seconds` apart, so that they are large and few, and half as far apart if
-    they are small all the same; after a pause the next one begins at once. What passes with time is tried again. A
+    they are small all the same or nothing more arrives; after a pause the next one begins at once, and so does one that
+    is large already. What passes with time is tried again. A
     corrupt record stops applying, is logged with its place and stays in `failure` as long as it is read as it is:
     nothing is passed over. For anything else `on_fatal` is called: the process should end.
 
@@ -127,11 +130,26 @@ class Applying:
         if self._stopping.is_set():
             return applied > 0
         self._work_on()
-        interval_seconds = self._interval_seconds / (1 if applied >= _LOAD_ENTRIES_MIN else 2)
-        due = interval_seconds - (time.monotonic() - began) if applied else _IDLE_SECONDS
-        if due > 0:
-            self._stopping.wait(due)
+        if applied:
+            self._rest(began, is_load=applied >= _LOAD_ENTRIES_MIN)
+        else:
+            self._stopping.wait(_IDLE_SECONDS)
         return True
+
+    def _rest(self, began: float, *, is_load: bool) -> None:
+        """Until the next step is due, after one that began then: sooner when it would not become larger any more, or
+        is large already."""
+        soonest, due = began + self._interval_seconds / 2, began + self._interval_seconds / (1 if is_load else 2)
+        waiting = -1
+        while not self._stopping.is_set() and (now := time.monotonic()) < due:
+            seen = waiting
+            try:
+                waiting = self._applier.waiting
+            except (Corrupt, Overloaded, Unavailable):
+                return  # the next step meets the same, and says so
+            if waiting >= AHEAD_ENTRIES_MIN or (waiting == seen and now >= soonest):
+                return
+            self._stopping.wait(min(now + _LOOK_SECONDS, due) - now)
 
     def _leave_work(self, why: str) -> None:
         while self._work:

@@ -1,5 +1,6 @@
 """The applying thread: it tries again what passes, stops where data is damaged, and ends the process for the rest."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +21,18 @@ class ScriptedApplier(Applier):
     def __init__(self, *script: int | BaseException) -> None:
         self.script = list(script)
         self.steps = 0
+        self.arriving: Iterator[int] = itertools.count()  # what waits, from one look to the next
         self.finished = threading.Event()
         self.gate: threading.Semaphore | None = None
-        self.waiting = threading.Event()
+        self.at_gate = threading.Event()
+
+    @property
+    def waiting(self) -> int:
+        return next(self.arriving)
 
     def run_once(self) -> int:
         if self.gate is not None:
-            self.waiting.set()
+            self.at_gate.set()
             assert self.gate.acquire(timeout=WAIT_SECONDS)
         self.steps += 1
         if not self.script:
@@ -75,36 +81,66 @@ def test_it_applies_step_after_step(start: Callable[..., Applying]) -> None:
     assert (applier.steps, applying.failure) == (4, None)
 
 
-class Rests(threading.Event):
-    """How long the thread wanted to wait, without waiting."""
+class Hours(threading.Event):
+    """Time that passes only where the thread waits, in the place of the clock and of the event that ends it."""
 
-    def __init__(self, ends_after: int) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds: list[float] = []
-        self._ends_after = ends_after
+        self._now, self._end = 0.0, seconds
+
+    def monotonic(self) -> float:
+        return self._now
 
     def wait(self, timeout: float | None = None) -> bool:
         assert timeout is not None
-        self.seconds.append(timeout)
-        if len(self.seconds) == self._ends_after:
+        self._now += timeout
+        if self._now >= self._end:
             self.set()
         return self.is_set()
 
 
-def test_steps_begin_an_interval_apart_small_ones_half_of_it_and_an_idle_one_looks_again_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+def growing() -> Iterator[int]:
+    return itertools.count()
+
+
+def unreadable() -> Iterator[int]:
+    raise Unavailable("the log is away")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("events", "waiting", "seconds"),
+    [
+        pytest.param(1_000, growing(), 4.0, id="under load an interval"),
+        pytest.param(999, growing(), 2.0, id="small ones half of it"),
+        pytest.param(1_000, itertools.repeat(7), 2.0, id="when nothing more arrives half of it"),
+        pytest.param(1_000, itertools.chain(range(90), itertools.repeat(90)), 2.7, id="or when that is seen later"),
+        pytest.param(1_000, itertools.repeat(200_000), 0.0, id="not at all where a large one waits"),
+        pytest.param(999, itertools.repeat(200_000), 0.0, id="nor after a small one"),
+        pytest.param(1_000, unreadable(), 0.0, id="nor where the log cannot be read, which the next step tells"),
+        pytest.param(0, itertools.repeat(200_000), 0.01, id="without a step hardly at all"),
+    ],
+)
+def test_so_far_apart_steps_begin(
+    monkeypatch: pytest.MonkeyPatch, events: int, waiting: Iterator[int], seconds: float
 ) -> None:
-    applier = ScriptedApplier(1_000, 999, 1)
-    applying = Applying(applier, prepare=lambda: None, interval_seconds=10_000, on_fatal=lambda error: None)
-    rests = Rests(ends_after=4)
-    monkeypatch.setattr(applying, "_stopping", rests)
+    hours = Hours(seconds + 1)
+    began: list[float] = []
+
+    class Timed(ScriptedApplier):
+        def run_once(self) -> int:
+            began.append(hours.monotonic())
+            return super().run_once()
+
+    applier = Timed(events)
+    applier.arriving = waiting
+    applying = Applying(applier, prepare=lambda: None, interval_seconds=4.0, on_fatal=lambda error: None)
+    monkeypatch.setattr(applying_module, "time", hours)
+    monkeypatch.setattr(applying, "_stopping", hours)
     applying.start()
-    wait_until(rests.is_set)
+    wait_until(hours.is_set)
     applying.stop(0)
-    large, small, smallest, idle = rests.seconds
-    assert 9_000 < large <= 10_000
-    assert 4_000 < smallest <= 5_000 and 4_000 < small <= 5_000
-    assert idle < 1
+    assert seconds <= began[1] - began[0] < seconds + 0.07
 
 
 def test_it_prepares_once_before_the_first_step() -> None:
@@ -198,7 +234,7 @@ def test_stopping_applies_what_is_there_and_then_ends(start: Callable[..., Apply
     applier = ScriptedApplier(5, 5, 5, 5)
     applier.gate = threading.Semaphore(0)
     applying = start(applier)
-    assert applier.waiting.wait(WAIT_SECONDS)
+    assert applier.at_gate.wait(WAIT_SECONDS)
     stopper = threading.Thread(target=applying.stop, args=(WAIT_SECONDS,))
     stopper.start()
     applier.gate.release(1_000)
@@ -211,7 +247,7 @@ def test_stopping_without_time_to_drain_ends_after_the_step_under_way(start: Cal
     applier = ScriptedApplier(*[5] * 1_000)
     applier.gate = threading.Semaphore(0)
     applying = start(applier)
-    assert applier.waiting.wait(WAIT_SECONDS)
+    assert applier.at_gate.wait(WAIT_SECONDS)
     stopper = threading.Thread(target=applying.stop, args=(0,))
     stopper.start()
     wait_until(applying._stopping.is_set)
