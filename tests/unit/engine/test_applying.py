@@ -103,9 +103,9 @@ def growing() -> Iterator[int]:
     return itertools.count()
 
 
-def unreadable() -> Iterator[int]:
-    raise Unavailable("the log is away")
-    yield
+class Unreadable(Iterator[int]):
+    def __next__(self) -> int:
+        raise Unavailable("the log is away")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def unreadable() -> Iterator[int]:
         pytest.param(1_000, itertools.chain(range(90), itertools.repeat(90)), 2.7, id="or when that is seen later"),
         pytest.param(1_000, itertools.repeat(200_000), 0.0, id="not at all where a large one waits"),
         pytest.param(999, itertools.repeat(200_000), 0.0, id="nor after a small one"),
-        pytest.param(1_000, unreadable(), 0.0, id="nor where the log cannot be read, which the next step tells"),
+        pytest.param(1_000, Unreadable(), 0.0, id="nor where the log cannot be read, which the next step tells"),
         pytest.param(0, itertools.repeat(200_000), 0.01, id="without a step hardly at all"),
     ],
 )
