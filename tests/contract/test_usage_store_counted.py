@@ -215,3 +215,20 @@ def test_cancellations_are_asked_for_from_the_first_one_on(
     assert ask() == set()
     cancel(store, events[1])
     assert ask() == {"look up cancellations", "read cancellations"}
+
+
+def test_a_minute_that_the_first_cancellation_empties_while_it_is_read_is_left_out(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_clickhouse_store()
+    event = Settled(identifier="a", offset=0)
+    store.insert(settled([event]), step=0)
+    read = store._read
+
+    def cancelled_before(doing: str, *given: Any) -> Any:
+        monkeypatch.setattr(store, "_read", read)
+        cancel(store, event)
+        return read(doing, *given)
+
+    monkeypatch.setattr(store, "_read", cancelled_before)
+    assert totals(store, meter_of(Formula.SUM)) == []

@@ -36,14 +36,15 @@ class Summaries:
 
         Raises NotFound for the meter, InvalidRequest for a range that is not aligned, UnknownCursor.
         """
-        meter = self._meters.get(tenant, meter_id)
-        asked = aligned_range(start_s, end_s, grouping)
+        # As it was asked for: then a list that is kept was found good.
+        key = (tenant, meter_id, customer_id, start_s, end_s, grouping)
 
         def read(limit: int) -> Walk:
+            meter = self._meters.get(tenant, meter_id)
+            asked = aligned_range(start_s, end_s, grouping)
             query = SummaryQuery(meter=meter, customer_id=customer_id, range=asked, grouping=grouping, limit=limit)
-            return self._walks.read(key, lambda: self._store.totals(query), partial(_row, meter.id, customer_id))
+            return self._walks.read(key, lambda: self._store.totals(query), partial(_row, meter_id, customer_id))
 
-        key = (meter.id, customer_id, asked, grouping)
         cursor = page.starting_after or page.ending_before
         if cursor is None:
             # Whatever the page's size, the store adds up all windows.

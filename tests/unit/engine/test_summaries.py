@@ -158,6 +158,30 @@ def test_a_meter_of_another_mode_is_not_found(bench: Bench) -> None:
         bench.summaries.query(live, bench.meter.id, "cus_1", START_S, END_S, None, Page())
 
 
+def test_a_list_that_is_kept_is_not_continued_for_another_mode_or_account(bench: Bench) -> None:
+    newest = bench.query(HOUR, limit=1).items[0].id
+    after = Page(starting_after=newest)
+    for other in (Tenant(TENANT.account_id, livemode=True), Tenant("acct_other", livemode=False)):
+        with pytest.raises(NotFound):
+            bench.summaries.query(other, bench.meter.id, "cus_1", START_S, END_S, HOUR, after)
+
+
+def test_a_page_of_a_kept_list_asks_for_no_meter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = bench.query(HOUR, limit=1).items[0].id
+    asked: list[str] = []
+    get_meter = bench.world.control.get_meter
+
+    def noting(tenant: Tenant, meter_id: str) -> Meter | None:
+        asked.append(meter_id)
+        return get_meter(tenant, meter_id)
+
+    monkeypatch.setattr(bench.world.control, "get_meter", noting)
+    assert bench.hours(bench.query(HOUR, limit=1, starting_after=newest)) == [HOURS_WITH_USAGE[-2]]
+    assert asked == []
+    bench.query(HOUR, limit=1)
+    assert asked == [bench.meter.id]
+
+
 def test_a_range_that_is_not_aligned_is_refused(bench: Bench) -> None:
     with pytest.raises(InvalidRequest):
         bench.summaries.query(TENANT, bench.meter.id, "cus_1", START_S + 60, END_S, HOUR, Page())

@@ -36,7 +36,7 @@ from streamgauge.adapters.clickhouse.rollups import ClickHouseRollups, with_step
 from streamgauge.adapters.clickhouse.step import StepWriter
 from streamgauge.adapters.clickhouse.stored_events import STORED_COLUMNS, stored_event
 from streamgauge.adapters.clickhouse.stored_events import cancelled_sql as cancelled_sql_of
-from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, cancelled_sql, summary_sql, window_totals
+from streamgauge.adapters.clickhouse.summaries import SUMMARY_SETTINGS, WindowTotals, cancelled_sql, summary_sql
 from streamgauge.adapters.clickhouse.whole_parts import WholeParts
 from streamgauge.domain.account import Tenant
 from streamgauge.domain.cancellation import Cancellation, CountedEvent
@@ -169,11 +169,14 @@ class ClickHouseStore:
         return int(row[0])
 
     def totals(self, query: SummaryQuery) -> Sequence[WindowTotal]:
-        seen = None
-        if query.meter.keeps_latest and self._has_cancellations:
+        seen, has_cancellations = None, self._has_cancellations
+        if query.meter.keeps_latest and has_cancellations:
             ((seen,),) = self._read("read cancellations", *cancelled_sql(query, self._database), SUMMARY_SETTINGS)
-        sql, parameters = summary_sql(query, self._database, cancelled_up_to=seen)
-        return window_totals(query, self._read("read summaries", sql, parameters, SUMMARY_SETTINGS))
+        sql, parameters = summary_sql(query, self._database, has_cancellations=has_cancellations, cancelled_up_to=seen)
+        rows = self._read("read summaries", sql, parameters, SUMMARY_SETTINGS)
+        if self._has_cancellations and not has_cancellations:
+            return self.totals(query)  # the first of all came meanwhile: it may have left a row with nothing in it
+        return WindowTotals(query, rows)
 
     def events_of(self, tenant: Tenant, identifier: str, identifier_hash: int) -> Sequence[StoredEvent]:
         # Two queries, since as one that has the first inside of it they take half as long again.
