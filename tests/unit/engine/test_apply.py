@@ -36,6 +36,16 @@ def test_an_event_of_a_known_meter_and_customer_counts(world: World) -> None:
     assert world.total(meter) == Decimal("1.5")
 
 
+def test_what_is_not_applied_yet_waits(world: World) -> None:
+    world.accept(Event("a"), Event("b"))
+    world.accept(Event("c"))
+    assert world.applier.waiting == 3
+    world.apply()
+    assert world.applier.waiting == 0
+    world.accept(Event("d"))
+    assert world.applier.waiting == 1
+
+
 def test_decimals_add_up_exactly(world: World) -> None:
     meter = world.add_meter()
     world.add_customer()

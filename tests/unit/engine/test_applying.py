@@ -264,6 +264,25 @@ def test_an_idle_thread_stops_at_once(start: Callable[..., Applying]) -> None:
     assert not applying._thread.is_alive()
 
 
+def test_a_thread_that_rests_between_two_steps_stops_at_once() -> None:
+    applier = ScriptedApplier(1_000, 0)
+    looked = threading.Event()
+
+    def arriving() -> Iterator[int]:
+        for waiting in itertools.cycle((1, 2)):
+            looked.set()
+            yield waiting
+
+    applier.arriving = arriving()
+    applying = Applying(applier, prepare=lambda: None, interval_seconds=10_000, on_fatal=lambda error: None)
+    applying.start()
+    assert looked.wait(WAIT_SECONDS)
+    stopping = threading.Thread(target=applying.stop, args=(WAIT_SECONDS,), daemon=True)
+    stopping.start()
+    stopping.join(WAIT_SECONDS)
+    assert not stopping.is_alive()
+
+
 def test_stopping_what_was_never_started_is_no_error() -> None:
     Applying(ScriptedApplier(), prepare=lambda: None, interval_seconds=0, on_fatal=lambda error: None).stop(0)
 
