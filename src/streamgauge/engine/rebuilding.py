@@ -101,7 +101,7 @@ class Rebuilding:
             return False
         logger.info("rebuild stage=%s", stage)
         if stage is Stage.ROLLUPS:
-            self._rollups.rebuild(on_progress)
+            self._rollups.rebuild(self._state.sync_store, on_progress)
         else:
             self._apply(on_progress)
         self._state.unmark()

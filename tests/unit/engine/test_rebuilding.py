@@ -57,7 +57,7 @@ NEW_LOG = MemoryEventLog(SettableClock())
 class NoRollups:
     """Of a store that has none."""
 
-    def rebuild(self, on_progress: OnProgress | None = None) -> None:
+    def rebuild(self, sync: Callable[[], None], on_progress: OnProgress | None = None) -> None:
         """Nothing to do."""
 
     def renew(self, sync: Callable[[], None]) -> Generator[tuple[int, int], None, None]:
@@ -109,7 +109,7 @@ def test_rebuilt_rollups_are_what_they_were(new_clickhouse_store: Callable[[], C
     work.begin_rollups()
     assert work.finish(lambda done, total: told.append((done, total)))
     assert differences(world) == []
-    assert state.done == ["rollups", "complete"] and told[-1] == (90, 90)
+    assert state.done == ["rollups", "synced", "synced", "complete"] and told[-1] == (90, 90)
     # And what comes afterwards is folded into them once.
     world.accept(Event("new", value="0.5", event_name="sums"))
     world.apply()
@@ -303,9 +303,11 @@ def test_a_renewal_cut_between_two_exchanges_serves_whole_rollups(
     assert differences(world) == []
 
 
-def test_names_are_durable_before_new_rollups_take_their_place_and_before_old_ones_are_deleted(
-    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("beside_serving", [False, True])
+def test_new_tables_take_the_place_of_old_rollups_with_durable_names_before_and_after(
+    new_clickhouse_store: Callable[[], ClickHouseStore], monkeypatch: pytest.MonkeyPatch, beside_serving: bool
 ) -> None:
+    """Nor are the old ones emptied: what is dropped from a table that stays may be there again after a start."""
     store = new_clickhouse_store()
     lived(store)
     command, done = store._writer.command, list[str]()
@@ -315,9 +317,12 @@ def test_names_are_durable_before_new_rollups_take_their_place_and_before_old_on
         return command(statement, **more)
 
     monkeypatch.setattr(store._writer, "command", noted)
-    for _ in store.rollups.renew(lambda: done.append("sync")):
-        pass
-    order = [what for what in done if what in ("CREATE", "sync", "EXCHANGE", "DROP")][4:]
+    if beside_serving:
+        for _ in store.rollups.renew(lambda: done.append("sync")):
+            pass
+    else:
+        store.rollups.rebuild(lambda: done.append("sync"))
+    order = [what for what in done if what in ("CREATE", "sync", "EXCHANGE", "DROP", "TRUNCATE")][4:]
     assert order == ["CREATE"] * 4 + ["sync"] + ["EXCHANGE"] * 4 + ["sync"] + ["DROP"] * 4
 
 

@@ -28,10 +28,11 @@ class ClickHouseRollups:
         self._database = database
         self._parts = parts
 
-    def rebuild(self, on_progress: OnProgress | None = None) -> None:
-        for target in _ROLLUPS:
-            with translated(f"empty {target.table}"):
-                self._client.command(f"TRUNCATE TABLE {self._database}.{target.table} SYNC")
+    def rebuild(self, sync: Callable[[], None], on_progress: OnProgress | None = None) -> None:
+        # Not emptied: what the engine drops from a table it keeps for a while behind an empty part, and that part would
+        # pass for a merge which was not synced (adapters/system/unsynced_merges.py). Then all of it is there again.
+        self._make_tables()
+        self._put_into_place(sync)
         total = self._count()
         for done, total in self._fill(""):
             if on_progress is not None:
@@ -40,14 +41,21 @@ class ClickHouseRollups:
             on_progress(total, total)
 
     def renew(self, sync: Callable[[], None]) -> Generator[tuple[int, int], None, None]:
+        self._make_tables()
+        yield from self._fill(RENEWED)
+        # From here on no step may come between.
+        self._put_into_place(sync)
+
+    def _make_tables(self) -> None:
         drop_renewed(self._client, self._database)
         with translated("make tables for rollups"):
             for target in _ROLLUPS:
                 table = f"{self._database}.{target.table}"
                 self._client.command(f"CREATE TABLE {table}{RENEWED} AS {table}")
-        yield from self._fill(RENEWED)
-        # From here on no step may come between. Each table is whole before and after its exchange, so it does not
-        # matter after which of them a crash comes; but which is which must be durable before one of each is deleted.
+
+    def _put_into_place(self, sync: Callable[[], None]) -> None:
+        """Each table is whole before and after its exchange, so it does not matter after which of them a crash comes;
+        but which is which must be durable before one of each is deleted."""
         sync()
         with translated("put new rollups into their place"):
             for target in _ROLLUPS:

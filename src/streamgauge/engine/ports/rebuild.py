@@ -9,11 +9,11 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 
 
 class Rollups(Protocol):
-    def rebuild(self, on_progress: OnProgress | None = None) -> None:
+    def rebuild(self, sync: Callable[[], None], on_progress: OnProgress | None = None) -> None:
         """Delete all rollups and make them from the stored events and cancellations; durable on return.
 
-        Cut short anywhere, they are incomplete until it is called again. Nothing may be inserted meanwhile.
-        Raises like the store.
+        Cut short anywhere, they are incomplete until it is called again. Nothing may be inserted meanwhile. `sync`
+        makes the names of the store's files durable. Raises like the store.
         """
 
     def renew(self, sync: Callable[[], None]) -> Generator[tuple[int, int], None, None]:
@@ -21,7 +21,7 @@ class Rollups(Protocol):
         the end put into their place. Yields (events done, events in all) after each portion but the last.
 
         Steps may be inserted between portions, and not within one. Left in the middle, at whatever moment, the
-        rollups are those from before. `sync` makes the names of the store's files durable.
+        rollups are those from before.
         """
 
 
