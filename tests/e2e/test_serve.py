@@ -22,7 +22,7 @@ from streamgauge.adapters.sqlite.event_log import SqliteEventLog
 from streamgauge.adapters.sqlite.progress import SqliteProgress
 from streamgauge.adapters.system.clock import SystemClock
 from streamgauge.adapters.system.data_folder import FORMAT, DataFolder
-from tests.support.program import Ended, children_of, files_in, is_running, run
+from tests.support.program import Ended, children_of, files_in, is_running, run, still_there
 from tests.support.server import SECRET_KEY, Client, Server
 
 WAIT_SECONDS = 30.0
@@ -88,8 +88,8 @@ def test_everything_is_for_the_owner_alone(server: Server) -> None:
         client.meter("modes")
         client.stream(client.session(), [event("modes", "cus_stranger")])
         client.wait_until_applied()
-    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in files_in(server.data_dir)}
-    assert modes == {(True, 0o700), (False, 0o600)}
+    modes = set(still_there(files_in(server.data_dir), lambda path: path.stat().st_mode))
+    assert modes == {stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600}
     assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE((server.data_dir / "engine.sock").stat().st_mode) == 0o600
 
@@ -233,7 +233,7 @@ def test_no_secret_is_ever_written_down(tmp_path: Path) -> None:
 
 
 def _everything_in(folder: Path) -> bytes:
-    return b"\n".join(path.read_bytes() for path in files_in(folder) if path.is_file())
+    return b"\n".join(still_there((path for path in files_in(folder) if path.is_file()), Path.read_bytes))
 
 
 def test_without_a_key_given_one_is_made_and_shown_once(tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,15 @@ def is_running(pid: int) -> bool:
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """Every file and folder below, without links and sockets."""
-    for path in folder.rglob("*"):
-        if not path.is_symlink() and (path.is_file() or path.is_dir()):
-            yield path
+    """Every file and folder below, without links and sockets. A running server may take some away meanwhile."""
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if not path.is_symlink() and (path.is_file() or path.is_dir()):
+                yield path
+
+
+def still_there(paths: Iterable[Path], read: Callable[[Path], Read]) -> Iterator[Read]:
+    """What is read of each, but of those that a running server has taken away."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield read(path)
