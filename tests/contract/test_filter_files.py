@@ -18,7 +18,7 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> FilterFiles:
 
 
 def segment(number: int, count: int, bits: int) -> SegmentImage:
-    blocks = np.full((4, 8), bits, np.uint32)
+    blocks = np.full((2, 8), bits, np.uint64)
     return SegmentImage(number, 64, count, 1_000 + number, 0, count, blocks)
 
 

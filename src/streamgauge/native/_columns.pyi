@@ -68,7 +68,7 @@ def hash_order(hashes: Column, out: Column, /) -> None:
     """The rows (int64) in the order of their hashes (uint64); equal ones stay in order."""
 
 def filter_add(blocks: Column, hashes: Column, /) -> None:
-    """Set the bits of these hashes (uint64) in blocks of 8 uint32."""
+    """Set the bits of these hashes (uint64) in blocks of 8 uint64."""
 
 def filter_test(blocks: Column, hashes: Column, out: Column, /) -> None:
     """Set to 1 each byte of `out` whose hash has all of its bits set; the others are left as they are."""

@@ -14,7 +14,7 @@ from streamgauge.engine.dedup_filter import FILTER_FORMAT, FilterImage, SegmentI
 
 
 def image(count: int) -> FilterImage:
-    blocks = [np.full((4, 8), number + count, np.uint32) for number in range(2)]
+    blocks = [np.full((2, 8), number + count, np.uint64) for number in range(2)]
     segments = [SegmentImage(0, 64, 64, 1, 0, 90, blocks[0]), SegmentImage(1, 64, count, 2, 80, 100, blocks[1])]
     return FilterImage(count, 70, 0, segments)
 

@@ -8,12 +8,27 @@ from streamgauge.domain.errors import StartRefused
 
 
 def prepare(client: Client, database: str) -> None:
-    """Afterwards every table is there. Raises StartRefused when damaged parts were put aside."""
+    """Afterwards every table is there, and merged as `schema.MERGING` says.
+
+    Raises StartRefused when damaged parts were put aside.
+    """
     client.command(f"CREATE DATABASE IF NOT EXISTS {database}")
     _refuse_broken_parts(client, database)
     drop_renewed(client, database)
     for table in schema.TABLES:
         client.command(schema.create(table, database))
+    _renew_merging(client, database)
+
+
+def _renew_merging(client: Client, database: str) -> None:
+    """How the tables of an older store are merged: that can be changed without making them anew."""
+    for table, merging in schema.MERGING.items():
+        ((engine,),) = client.query(
+            "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+            parameters={"database": database, "table": table},
+        ).result_rows
+        if merging not in engine:
+            client.command(f"ALTER TABLE {database}.{table} MODIFY SETTING {merging}")
 
 
 def _refuse_broken_parts(client: Client, database: str) -> None:

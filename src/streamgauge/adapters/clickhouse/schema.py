@@ -44,9 +44,15 @@ _DURABLE: Final = (
     f"old_parts_lifetime = {_OLD_PARTS_SECONDS}"
 )
 
-# Parts of `events` follow one another in the log, so larger ones are read no faster: a part that is so large, some
-# 15,000,000 events, is not merged again. Else each event is written a third time when there are some ten millions.
-_LARGE_PART_BYTES: Final = 2**29
+# How parts are merged, by table; the tables of older stores are given it, too (`preparation.py`). By a base of 15 a row
+# is written again half as often as by the engine's own 5, for a few parts more. Parts of `events` follow one another in
+# the log, so larger ones are read no faster: merges that would make one of more than some 4,000,000 events are not
+# done. Else each event is written a third time when there are some ten millions.
+MERGING: Final = {
+    "events": "merge_selector_base = 15, max_bytes_to_merge_at_max_space_in_pool = 134217728",
+    "identifiers": "merge_selector_base = 15",
+    "latest_events": "merge_selector_base = 15",
+}
 
 # So coarse that a part without the offsets asked for is left out as a whole, at the price of one entry per part.
 _ONE_PER_PART: Final = "TYPE minmax GRANULARITY 1000000000"
@@ -89,7 +95,7 @@ CREATE TABLE IF NOT EXISTS {database}.events (
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(received_at)
 ORDER BY (log_partition, log_offset)
-SETTINGS merge_selector_base = 15, max_bytes_to_merge_at_max_space_in_pool = {large_part}, {durable}
+SETTINGS {merging[events]}, {durable}
 """
 
 # A look-up unpacks a whole compressed block in each part: so blocks are as small as granules, and LZ4, for a byte and a
@@ -107,7 +113,7 @@ ENGINE = MergeTree
 PARTITION BY day
 ORDER BY identifier_hash
 SETTINGS index_granularity = 1024, min_compress_block_size = 8192, max_compress_block_size = 8192,
-    merge_selector_base = 15, {durable}
+    {merging[identifiers]}, {durable}
 """
 
 # A minute whose events were all cancelled keeps a row with zeros, which summaries leave out.
@@ -170,7 +176,7 @@ CREATE TABLE IF NOT EXISTS {database}.latest_events (
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (account, livemode, meter, customer, bucket)
-SETTINGS {durable}
+SETTINGS {merging[latest_events]}, {durable}
 """
 
 # Without partitions, one insert is one part, so that a query sees all of its cancellations or none.
@@ -216,7 +222,7 @@ TABLES: Final = (EVENTS, IDENTIFIERS, SUMS, LATESTS, LATEST_EVENTS, CANCELLATION
 
 def create(table: str, database: str) -> str:
     """The statement that makes one of TABLES, unless it is there."""
-    return table.format(database=database, durable=_DURABLE, one_per_part=_ONE_PER_PART, large_part=_LARGE_PART_BYTES)
+    return table.format(database=database, durable=_DURABLE, one_per_part=_ONE_PER_PART, merging=MERGING)
 
 
 # A packed number made of a row of `latest_events`, and what it tells. Its value is a whole number of 10^-15.

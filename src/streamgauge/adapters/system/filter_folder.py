@@ -18,12 +18,11 @@ import numpy as np
 
 from streamgauge.adapters.system.durable_files import make_folder, sync_folder, write, write_bytes
 from streamgauge.domain.errors import StorageFull, Unavailable
-from streamgauge.engine.dedup_filter import FILTER_FORMAT, FilterImage, Segment, SegmentImage
+from streamgauge.engine.dedup_filter import FILTER_FORMAT, FilterImage, SegmentImage, empty_blocks
 
 logger = logging.getLogger(__name__)
 
 _LIST: Final = "filter.json"
-_WORDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class FilterFolder:
     def _write(self, segment: SegmentImage) -> _Written:
         if (known := self._written.get((segment.number, segment.count))) is not None:
             return known
-        content = np.ascontiguousarray(segment.blocks, "<u4")
+        content = np.ascontiguousarray(segment.blocks, "<u8")
         checksum = zlib.crc32(content.data)
         entry = _Written(
             segment.number,
@@ -122,15 +121,15 @@ class FilterFolder:
 
     def _segment(self, entry: _Written) -> SegmentImage:
         # Read, not mapped: a disk that fails later would end the process in the middle of a test.
-        content = np.fromfile(self._folder / entry.file_name, "<u4")
-        if zlib.crc32(content.data) != entry.checksum:
+        content = empty_blocks(entry.capacity).view("<u8")
+        with open(self._folder / entry.file_name, "rb") as file:
+            is_whole = file.readinto(content.data) == content.nbytes and not file.read(1)
+        if not is_whole or zlib.crc32(content.data) != entry.checksum:
             raise ValueError(f"{entry.file_name} does not match its checksum")
-        blocks = content.reshape(-1, _WORDS).astype(np.uint32, copy=False)
-        image = SegmentImage(
+        blocks = content.astype(np.uint64, copy=False)
+        return SegmentImage(
             entry.number, entry.capacity, entry.count, entry.last_ms, entry.first_offset, entry.next_offset, blocks
         )
-        Segment.of(image)
-        return image
 
 
 def _checksum(body: dict[str, Any]) -> int:
