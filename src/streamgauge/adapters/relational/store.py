@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    Select,
     Table,
-    and_,
+    bindparam,
     delete,
     exists,
     insert,
@@ -113,7 +116,7 @@ class RelationalControlStore:
         return None if row is None else rows.account_of(row)
 
     def find_account(self, account_id: str) -> Account | None:
-        row = self._find(accounts, accounts.c.id == account_id)
+        row = self._find(accounts, id=account_id)
         return None if row is None else rows.account_of(row)
 
     def add_secret_key(self, key: SecretKey) -> None:
@@ -121,11 +124,11 @@ class RelationalControlStore:
             connection.execute(insert(secret_keys).values(rows.secret_key_row(key)))
 
     def find_secret_key(self, secret_hash: str) -> SecretKey | None:
-        row = self._find(secret_keys, secret_keys.c.secret_hash == secret_hash)
+        row = self._find(secret_keys, secret_hash=secret_hash)
         return None if row is None else rows.secret_key_of(row)
 
     def get_secret_key(self, key_id: str) -> SecretKey | None:
-        row = self._find(secret_keys, secret_keys.c.id == key_id)
+        row = self._find(secret_keys, id=key_id)
         return None if row is None else rows.secret_key_of(row)
 
     def list_secret_keys(self, account_id: str) -> tuple[SecretKey, ...]:
@@ -149,18 +152,14 @@ class RelationalControlStore:
             connection.execute(insert(meter_event_sessions).values(rows.session_row(session)))
 
     def get_session(self, session_id: str) -> MeterEventSession | None:
-        row = self._find(meter_event_sessions, meter_event_sessions.c.id == session_id)
+        row = self._find(meter_event_sessions, id=session_id)
         return None if row is None else rows.session_of(row)
 
     def find_session(self, token_hash: str) -> tuple[MeterEventSession, SecretKey] | None:
         with self.reading() as connection:
-            by_hash = select(meter_event_sessions).where(meter_event_sessions.c.token_hash == token_hash)
-            session = connection.execute(by_hash).mappings().one_or_none()
-            if session is None:
-                return None
-            by_id = select(secret_keys).where(secret_keys.c.id == session["key_id"])
-            key = connection.execute(by_id).mappings().one()
-        return rows.session_of(session), rows.secret_key_of(key)
+            session = _one(connection, meter_event_sessions, token_hash=token_hash)
+            key = None if session is None else _one(connection, secret_keys, id=session["key_id"])
+        return None if session is None or key is None else (rows.session_of(session), rows.secret_key_of(key))
 
     def forget_sessions(self, expired_before_ms: int) -> int:
         with self.writing() as connection:
@@ -187,8 +186,9 @@ class RelationalControlStore:
             connection.execute(insert(meter_active_spans), rows.span_rows(meter))
 
     def get_meter(self, tenant: Tenant, meter_id: str) -> Meter | None:
-        found = self._meters(of_tenant(meters, tenant), meters.c.id == meter_id)
-        return found[0] if found else None
+        with self.reading() as connection:
+            row = _one(connection, meters, **rows.tenant_columns(tenant), id=meter_id)
+            return None if row is None else _with_spans(connection, [row])[0]
 
     def meters_named(self, tenant: Tenant, event_name: str) -> tuple[Meter, ...]:
         return self._meters(of_tenant(meters, tenant), meters.c.event_name == event_name)
@@ -209,13 +209,13 @@ class RelationalControlStore:
     # Answers
 
     def find_answer(self, tenant: Tenant, digest: str) -> KeptAnswer | None:
-        row = self._find(kept_answers, and_(of_tenant(kept_answers, tenant), kept_answers.c.digest == digest))
+        row = self._find(kept_answers, **rows.tenant_columns(tenant), digest=digest)
         return None if row is None else rows.kept_answer_of(row)
 
     def keep_answer(self, answer: KeptAnswer) -> None:
         with self.writing() as connection:
-            same_key = and_(of_tenant(kept_answers, answer.tenant), kept_answers.c.digest == answer.digest)
-            connection.execute(delete(kept_answers).where(same_key))
+            same_key = of_tenant(kept_answers, answer.tenant), kept_answers.c.digest == answer.digest
+            connection.execute(delete(kept_answers).where(*same_key))
             connection.execute(insert(kept_answers).values(rows.kept_answer_row(answer)))
 
     def forget_answers(self, created_before_ms: int) -> int:
@@ -241,7 +241,7 @@ class RelationalControlStore:
                 raise NotFound(f"No such customer: '{customer.id}'", param="customer")
 
     def get_customer(self, tenant: Tenant, customer_id: str) -> Customer | None:
-        row = self._find(customers, and_(of_tenant(customers, tenant), customers.c.id == customer_id))
+        row = self._find(customers, **rows.tenant_columns(tenant), id=customer_id)
         return None if row is None else rows.customer_of(row)
 
     def list_customers(self, tenant: Tenant, page: Page, *, email: str | None = None) -> Listed[Customer]:
@@ -299,9 +299,9 @@ class RelationalControlStore:
         with self._committing() as connection:
             yield connection
 
-    def _find(self, table: Table, condition: ColumnElement[bool]) -> RowMapping | None:
+    def _find(self, table: Table, **columns: object) -> RowMapping | None:
         with self.reading() as connection:
-            return connection.execute(select(table).where(condition)).mappings().one_or_none()
+            return _one(connection, table, **columns)
 
     def _meters(self, *conditions: ColumnElement[bool]) -> tuple[Meter, ...]:
         """Oldest first."""
@@ -321,6 +321,17 @@ class RelationalControlStore:
             except DurabilityLost as error:
                 self._lost = error
                 raise
+
+
+def _one(connection: Connection, table: Table, **columns: object) -> RowMapping | None:
+    """The row with these values, if there is one."""
+    return connection.execute(_select_by(table, tuple(columns)), columns).mappings().one_or_none()
+
+
+@cache
+def _select_by(table: Table, columns: tuple[str, ...]) -> Select[Any]:
+    """Kept, since to build such a statement takes longer than to carry it out."""
+    return select(table).where(*(table.c[name] == bindparam(name) for name in columns))
 
 
 def _with_spans(connection: Connection, meter_rows: Sequence[RowMapping]) -> tuple[Meter, ...]:
