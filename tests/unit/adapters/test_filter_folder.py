@@ -30,6 +30,8 @@ def test_it_is_found_by_the_next_process_and_by_no_other_store(folder: Path) -> 
     assert found is not None
     assert found.next_offset == 5
     assert [(each.first_offset, each.next_offset) for each in found.segments] == [(0, 90), (80, 100)]
+    assert [each.blocks.tolist() for each in found.segments] == [each.blocks.tolist() for each in image(5).segments]
+    assert [each.blocks.ctypes.data % 64 for each in found.segments] == [0, 0]  # one line of the cache for each block
     assert FilterFolder(folder, "b").load() is None
 
 

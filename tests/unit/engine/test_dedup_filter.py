@@ -203,6 +203,24 @@ def test_many_that_are_expected_become_equal_segments() -> None:
 
 
 @pytest.mark.usefixtures("small_segments")
+def test_behind_a_small_first_segment_there_are_few_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_GROWN", 4 * SMALL)
+    monkeypatch.setattr(dedup_filter, "SEGMENT_HASHES_MAX", 16 * SMALL)
+    filter = DedupFilter()
+    for seed in range(30):
+        add(filter, random_hashes(SMALL, seed), seed)
+    assert [each.capacity // SMALL for each in filter.images()] == [1, 4, 8, 16, 16]
+
+
+def test_each_block_lies_in_one_line_of_the_cache() -> None:
+    segments = [Segment(capacity) for capacity in (1, 1_000, 100_000)]
+    for each in segments:
+        add(each, random_hashes(each.capacity, seed=1), 0)
+    # A full segment shows its blocks themselves.
+    assert [each.image().blocks.ctypes.data % 64 for each in segments] == [0, 0, 0]
+
+
+@pytest.mark.usefixtures("small_segments")
 def test_what_was_added_is_sought_where_it_stands_in_the_log() -> None:
     filter = DedupFilter()
     groups = [random_hashes(SMALL // 2, seed) for seed in range(8)]
