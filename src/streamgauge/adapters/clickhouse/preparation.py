@@ -27,7 +27,7 @@ def _renew_merging(client: Client, database: str) -> None:
             "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
             parameters={"database": database, "table": table},
         ).result_rows
-        if merging not in engine:
+        if not all(setting in engine for setting in merging.split(", ")):  # of one that was altered in any order
             client.command(f"ALTER TABLE {database}.{table} MODIFY SETTING {merging}")
 
 
