@@ -19,8 +19,8 @@ from streamgauge import native
 FILTER_FORMAT: Final = 3
 
 # A full segment takes one new hash in 3,500 for known, and the store looks for each of these in every part. With 32 it
-# is one in 910; with 20, one in 15,000, for 3.2 bytes a hash of the 2.5 that there are. In blocks of half the size, of
-# which more are fuller than the others, 13 made one in 2,200.
+# is one in 1,100; with 20, one in 16,000, for 3.2 bytes a hash of the 2.5 that there are. In blocks of half the size,
+# of which more are fuller than the others, 13 made one in 2,200.
 HASHES_PER_BLOCK: Final = 26
 # Each segment that is asked adds its own false positives, and an access to memory: so few and large ones. But the first
 # one, which is all that most folders ever fill and is written whole at each end of the server.

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 # So few hashes of a segment are not asked for apart from those of others.
 TOGETHER_MAX: Final = 50
-# Of so many the store is first asked for those that stand together: a hash by itself costs 10 to 20 µs in each part.
+# Of so many the store is first asked for those that stand together: a hash by itself costs 10 to 20 µs in each part,
+# in the largest ones 130.
 NEIGHBOURS_MIN: Final = 1_000
 
 
